@@ -1,0 +1,72 @@
+import type { Clock } from "../kit/clock.ts";
+import type { CallRecord } from "../usage/schema.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** What today (UTC) has cost so far, in memory: by hour and by agent, and over the last minute. */
+export class Costs {
+  readonly #clock: Clock;
+  #day = 0;
+  #hours: number[] = [];
+  #agents = new Map<string, number>();
+  #unpriced = 0;
+  #recent: { atMs: number; nano: number }[] = [];
+
+  constructor(options: { clock: Clock }) {
+    this.#clock = options.clock;
+  }
+
+  add(call: CallRecord): void {
+    const nowMs = this.#clock.now();
+    this.#turn(nowMs);
+    const startedMs = Date.parse(call.startedAt);
+    if (call.costNanoUsd === null) this.#unpriced += 1;
+    const nano = call.costNanoUsd ?? 0;
+    this.#recent.push({ atMs: nowMs, nano });
+    this.#count(startedMs, call.agent, nano);
+  }
+
+  /** Adds what is in the database of earlier today. */
+  warm(past: { atMs: number; agent: string; nano: number; unpricedCalls: number }[]): void {
+    this.#turn(this.#clock.now());
+    for (const { atMs, agent, nano, unpricedCalls } of past) {
+      this.#count(atMs, agent, nano);
+      this.#unpriced += unpricedCalls;
+    }
+  }
+
+  ofAgent(agent: string): number {
+    return this.#agents.get(agent) ?? 0;
+  }
+
+  today(): { todayNanoUsd: number; lastMinuteNanoUsd: number; hoursNanoUsd: number[]; unpricedCallsToday: number } {
+    const nowMs = this.#clock.now();
+    this.#turn(nowMs);
+    this.#recent = this.#recent.filter(({ atMs }) => atMs > nowMs - 60_000);
+    const hours = Math.floor((nowMs - this.#day) / HOUR_MS) + 1;
+    const hoursNanoUsd = Array.from({ length: hours }, (_, hour) => this.#hours[hour] ?? 0);
+    return {
+      todayNanoUsd: hoursNanoUsd.reduce((sum, nano) => sum + nano, 0),
+      lastMinuteNanoUsd: this.#recent.reduce((sum, { nano }) => sum + nano, 0),
+      hoursNanoUsd,
+      unpricedCallsToday: this.#unpriced,
+    };
+  }
+
+  #count(startedMs: number, agent: string, nano: number): void {
+    if (startedMs < this.#day) return;
+    const hour = Math.floor((startedMs - this.#day) / HOUR_MS);
+    this.#hours[hour] = (this.#hours[hour] ?? 0) + nano;
+    this.#agents.set(agent, (this.#agents.get(agent) ?? 0) + nano);
+  }
+
+  #turn(nowMs: number): void {
+    const day = nowMs - (nowMs % DAY_MS);
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#hours = [];
+    this.#agents = new Map();
+    this.#unpriced = 0;
+  }
+}

@@ -1,0 +1,114 @@
+import { appendFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import type { Database } from "../database/database.ts";
+import { AppError, messageOf } from "../kit/errors.ts";
+import type { Log } from "../kit/log.ts";
+import type { Spool } from "./spool.ts";
+
+const BATCH_ROWS = 500;
+const GATHER_MS = 250;
+const MAX_BACKOFF_MS = 5_000;
+const Recorded = z.object({ inserted: z.int() });
+
+/**
+ * Moves rows from the spool into the database, oldest first, and never gives one up while the database is away. A row
+ * that the database refuses is set aside in a file of its own, so that it cannot hold up the others.
+ */
+export class Drain {
+  readonly #spool: Spool;
+  readonly #database: Database;
+  readonly #rejectedPath: string;
+  readonly #log: Log;
+  #running: Promise<void> | null = null;
+  #stop = new AbortController();
+  #wake: () => void = () => {};
+  #lastError: string | null = null;
+
+  constructor(options: { spool: Spool; database: Database; rejectedPath: string; log: Log }) {
+    this.#spool = options.spool;
+    this.#database = options.database;
+    this.#rejectedPath = options.rejectedPath;
+    this.#log = options.log;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Why rows are waiting; null while the database takes them. */
+  get fault(): string | null {
+    return this.#lastError;
+  }
+
+  /** Stops gathering, moves what is there if the database takes it, and ends. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#wake();
+    await this.#running;
+    try {
+      while ((await this.step()) > 0);
+    } catch {
+      // The rows stay in the spool for the next start.
+    }
+  }
+
+  /** Moves one batch and tells how many rows it had. Throws when the database is away. */
+  async step(): Promise<number> {
+    this.#spool.retry();
+    const batch = this.#spool.next(BATCH_ROWS);
+    if (!batch) return 0;
+    for (const line of batch.torn) this.#reject(line, "not a whole line");
+    if (batch.rows.length > 0) await this.#insert(batch.rows);
+    batch.commit();
+    this.#lastError = null;
+    return batch.rows.length + batch.torn.length;
+  }
+
+  async #run(): Promise<void> {
+    let backoffMs = GATHER_MS;
+    while (!this.#stop.signal.aborted) {
+      try {
+        const moved = await this.step();
+        backoffMs = GATHER_MS;
+        if (moved === 0) await this.#row();
+        if (moved < BATCH_ROWS) await this.#pause(GATHER_MS);
+      } catch (error) {
+        this.#lastError = messageOf(error);
+        this.#log.warn({ error: this.#lastError, rows: this.#spool.rows }, "calls wait in the spool");
+        backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
+        await this.#pause(backoffMs);
+      }
+    }
+  }
+
+  async #insert(rows: unknown[]): Promise<void> {
+    try {
+      await this.#database.call("calls_record", { rows }, Recorded);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code === "unavailable") throw error;
+      if (rows.length === 1) return this.#reject(JSON.stringify(rows[0]), error.message);
+      const half = rows.length >> 1;
+      await this.#insert(rows.slice(0, half));
+      await this.#insert(rows.slice(half));
+    }
+  }
+
+  #reject(line: string, reason: string): void {
+    this.#log.error({ reason, file: this.#rejectedPath }, "a call was set aside");
+    appendFileSync(this.#rejectedPath, `${line}\n`, { mode: 0o600 });
+  }
+
+  /** Ends when a row comes, or when the drain is closed. */
+  #row(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      this.#spool.onRow(resolve);
+      if (this.#spool.rows > 0 || this.#stop.signal.aborted) resolve();
+    });
+  }
+
+  #pause(ms: number): Promise<void> {
+    return delay(ms, undefined, { signal: this.#stop.signal }).catch(() => {});
+  }
+}

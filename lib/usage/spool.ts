@@ -1,0 +1,229 @@
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { AppError, messageOf } from "../kit/errors.ts";
+import type { CallRecord } from "./schema.ts";
+
+const SEGMENT_BYTES = 8 * 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
+const MAX_HELD = 50_000;
+const NEWLINE = 0x0a;
+
+type Segment = { path: string /** Bytes already in the database. */; read: number; size: number };
+
+export type Batch = {
+  rows: unknown[];
+  /** Lines that are no JSON: the torn end of a file whose writer was killed. */
+  torn: string[];
+  /** The rows are safe elsewhere. */
+  commit(): void;
+};
+
+/**
+ * The calls on disk before they are in the database: files of JSON lines, appended to by the gateway, read from the
+ * front by the drain. A row is with the operating system when `record` returns, so killing the process loses nothing;
+ * what was already in the database may be read again after that, which its key makes harmless.
+ */
+export class Spool {
+  readonly #dir: string;
+  readonly #segments: Segment[] = [];
+  #fd: number | null = null;
+  #sequence = 0;
+  #rows = 0;
+  #held: string[] = [];
+  #dropped = 0;
+  #fault: string | null = null;
+  #wake: (() => void) | null = null;
+
+  /** Opens or creates the folder and takes up what an earlier process left in it. Throws `misconfigured`. */
+  constructor(dir: string) {
+    this.#dir = dir;
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      for (const name of readdirSync(dir)
+        .filter((entry) => /^calls-\d{8}\.jsonl$/.test(entry))
+        .sort()) {
+        const path = join(dir, name);
+        this.#segments.push({ path, read: 0, size: statSync(path).size });
+        this.#sequence = Math.max(this.#sequence, Number(name.slice(6, 14)));
+        this.#rows += countLines(path);
+      }
+      this.#startSegment();
+      probe(dir);
+    } catch (error) {
+      throw new AppError(
+        "misconfigured",
+        `cannot write to ${dir}, where calls are recorded first: ${messageOf(error)}. Free some space, mend its permissions, or set HEADROOM_DATA_DIR to another folder.`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Rows not yet committed. */
+  get rows(): number {
+    return this.#rows + this.#held.length;
+  }
+
+  /** What keeps rows from the disk, for people to read; null while all is well. */
+  get fault(): string | null {
+    return this.#fault;
+  }
+
+  /** Calls back once when a row comes. */
+  onRow(callback: () => void): void {
+    this.#wake = callback;
+  }
+
+  /** Appends one call; never throws. With a full disk rows stay in memory (50,000 of them) and are tried again. */
+  record(call: CallRecord): void {
+    const line = `${JSON.stringify(call)}\n`;
+    if (this.#held.length > 0 || !this.#append(line)) this.#hold(line);
+    const wake = this.#wake;
+    this.#wake = null;
+    wake?.();
+  }
+
+  /** Tries again to write what a full disk kept in memory. */
+  retry(): void {
+    while (this.#held.length > 0 && this.#append(this.#held[0] ?? "")) this.#held.shift();
+  }
+
+  /** The oldest rows, up to `max`; null when there are none. Commit a batch before asking for the next. */
+  next(max: number): Batch | null {
+    while (this.#segments.length > 0) {
+      const segment = this.#segments[0];
+      if (!segment) return null;
+      const current = this.#segments.length === 1;
+      if (segment.read >= segment.size) {
+        if (current) return null;
+        this.#drop(segment);
+        continue;
+      }
+      const { lines, bytes } = readLines(segment, max, !current);
+      if (lines.length === 0) return null;
+      const rows: unknown[] = [];
+      const torn: string[] = [];
+      for (const line of lines) {
+        try {
+          rows.push(JSON.parse(line));
+        } catch {
+          torn.push(line);
+        }
+      }
+      return {
+        rows,
+        torn,
+        commit: () => {
+          segment.read += bytes;
+          this.#rows -= lines.length;
+        },
+      };
+    }
+    return null;
+  }
+
+  /** Closes the files; removes the last one when everything in it is safe elsewhere. */
+  close(): void {
+    this.retry();
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = null;
+    for (const segment of [...this.#segments]) if (segment.read >= segment.size) this.#drop(segment);
+  }
+
+  #append(line: string): boolean {
+    const segment = this.#segments.at(-1);
+    if (this.#fd === null || !segment) return false;
+    try {
+      const bytes = Buffer.from(line);
+      const written = writeSync(this.#fd, bytes);
+      if (written < bytes.length) {
+        ftruncateSync(this.#fd, segment.size);
+        throw new Error("no space left on device");
+      }
+      segment.size += written;
+      this.#rows += 1;
+      this.#fault = null;
+      if (segment.size >= SEGMENT_BYTES) this.#startSegment();
+      return true;
+    } catch (error) {
+      this.#fault = `calls are kept in memory, ${this.#dir} cannot be written: ${messageOf(error)}`;
+      return false;
+    }
+  }
+
+  #hold(line: string): void {
+    if (this.#held.length < MAX_HELD) this.#held.push(line);
+    else {
+      this.#dropped += 1;
+      this.#fault = `${this.#dropped} calls could not be recorded: ${this.#dir} cannot be written and memory for them is full`;
+    }
+  }
+
+  #startSegment(): void {
+    const path = join(this.#dir, `calls-${String(this.#sequence + 1).padStart(8, "0")}.jsonl`);
+    const fd = openSync(path, "ax", 0o600);
+    this.#sequence += 1;
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = fd;
+    this.#segments.push({ path, read: 0, size: fstatSync(fd).size });
+  }
+
+  #drop(segment: Segment): void {
+    this.#segments.splice(this.#segments.indexOf(segment), 1);
+    unlinkSync(segment.path);
+  }
+}
+
+function readLines(segment: Segment, max: number, closed: boolean): { lines: string[]; bytes: number } {
+  const fd = openSync(segment.path, "r");
+  try {
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, segment.size - segment.read));
+    const length = readSync(fd, buffer, 0, buffer.length, segment.read);
+    const lines: string[] = [];
+    let start = 0;
+    while (lines.length < max) {
+      const end = buffer.subarray(0, length).indexOf(NEWLINE, start);
+      if (end < 0) break;
+      lines.push(buffer.toString("utf8", start, end));
+      start = end + 1;
+    }
+    // The writer is gone: a last line without its end will never get one.
+    if (lines.length === 0 && closed && segment.read + length >= segment.size) {
+      return { lines: [buffer.toString("utf8", 0, length)], bytes: length };
+    }
+    return { lines, bytes: start };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function countLines(path: string): number {
+  const bytes = readFileSync(path);
+  let lines = 0;
+  for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) lines += 1;
+  return lines + (bytes.length > 0 && bytes[bytes.length - 1] !== NEWLINE ? 1 : 0);
+}
+
+/** A full disk still lets an empty file be made: write some bytes to know. */
+function probe(dir: string): void {
+  const path = join(dir, "probe");
+  const fd = openSync(path, "w", 0o600);
+  try {
+    const bytes = Buffer.alloc(64 * 1024);
+    if (writeSync(fd, bytes) < bytes.length) throw new Error("no space left on device");
+  } finally {
+    closeSync(fd);
+    unlinkSync(path);
+  }
+}
