@@ -12,12 +12,6 @@ export type ObservedLimit = {
   remaining: number | null;
   resetAt: string | null;
 };
-  lane: Place["lane"];
-  limiter: Limiter;
-  limit: number;
-  remaining: number;
-  resetAt: string;
-};
 
 /** Use as the live view counts it, in whole seconds since the epoch: `from` < second ≤ `to`. */
 export type UseSource = {

@@ -3,7 +3,7 @@ import { getPool, type Limiter } from "../anthropic/pools.ts";
 import type { Clock } from "../kit/clock.ts";
 import { type Place, poolKey } from "../limits/place.ts";
 import type { CallRecord, TokenCounts } from "./schema.ts";
-import { FIELDS, type Field, SecondRing } from "./second-ring.ts";
+import { FIELDS, type Field, SecondRing, type SeriesField } from "./second-ring.ts";
 
 export type PromptTokens = Pick<TokenCounts, "inputTokens" | "cacheWriteTokens" | "cacheReadTokens">;
 
@@ -85,6 +85,7 @@ export class LiveUsage {
         cacheWrite: second.cacheWriteTokens,
         cacheRead: second.cacheReadTokens,
         output: second.outputTokens,
+        refused: 0,
       };
       for (const field of FIELDS) this.#count(pool, second, second.second, field, amounts[field]);
       pool.lastSecond = Math.max(pool.lastSecond, second.second);
@@ -121,14 +122,18 @@ export class LiveUsage {
   }
 
   /** The series of one pool for `from` ≤ second ≤ `to`. */
-  series(key: string, from: number, to: number): { start: number } & Record<Field, number[]> {
-    const series = { start: from, requests: [], input: [], cacheWrite: [], cacheRead: [], output: [] } as {
-      start: number;
-    } & Record<Field, number[]>;
+  series(key: string, from: number, to: number): { start: number } & Record<SeriesField, number[]> {
     const pool = this.#pools.get(key);
-    for (let second = from; second <= to; second++) {
-      for (const field of FIELDS) series[field].push(pool ? pool.ring.at(second, field) : 0);
-    }
+    const of = (field: SeriesField) =>
+      Array.from({ length: to - from + 1 }, (_, index) => pool?.ring.at(from + index, field) ?? 0);
+    const series = {
+      start: from,
+      requests: of("requests"),
+      input: of("input"),
+      cacheWrite: of("cacheWrite"),
+      cacheRead: of("cacheRead"),
+      output: of("output"),
+    };
     if (pool) {
       for (const open of pool.open) {
         eachPair(open.bytes, (second, bytes) => {
@@ -147,7 +152,7 @@ export class LiveUsage {
     const to = this.#second();
     const found = [];
     for (const entry of this.#agents.values()) {
-      const use = { requests: 0, input: 0, cacheWrite: 0, cacheRead: 0, output: 0 };
+      const use = { requests: 0, input: 0, cacheWrite: 0, cacheRead: 0, output: 0, refused: 0 };
       for (const field of FIELDS) use[field] = entry.ring.sum(field, to - 60, to);
       if (FIELDS.some((field) => use[field] > 0)) found.push({ agent: entry.agent, key: entry.key, use });
     }
@@ -168,6 +173,7 @@ export class LiveUsage {
   #close(pool: PoolUse, open: Open, call: CallRecord): void {
     if (!pool.open.delete(open)) return;
     this.#prompt(pool, open, call);
+    if (call.outcome === "refused") this.#count(pool, open.place, open.second, "refused", 1);
     if (call.outputTokens === 0) return;
     let bytes = 0;
     eachPair(open.bytes, (_, count) => {

@@ -1,5 +1,9 @@
-/** What is counted each second. Input and cache writes are counted against a limit; cache reads mostly are not. */
-export const FIELDS = ["requests", "input", "cacheWrite", "cacheRead", "output"] as const;
+/** What is charted of each second. Input and cache writes are counted against a limit; cache reads mostly are not. */
+export const SERIES_FIELDS = ["requests", "input", "cacheWrite", "cacheRead", "output"] as const;
+export type SeriesField = (typeof SERIES_FIELDS)[number];
+
+/** What is counted each second. */
+export const FIELDS = [...SERIES_FIELDS, "refused"] as const;
 export type Field = (typeof FIELDS)[number];
 
 const EMPTY = -1;

@@ -1,0 +1,10 @@
+import { getRuntime } from "#lib/runtime.ts";
+
+/** The agents' door where no custom server can run: `next dev`, `next start` and serverless hosts. */
+async function handle(request: Request): Promise<Response> {
+  return (await getRuntime()).gateway.handleWeb(request);
+}
+
+export { handle as DELETE, handle as GET, handle as HEAD, handle as PATCH, handle as POST, handle as PUT };
+export const dynamic = "force-dynamic";
+export const maxDuration = 800;
