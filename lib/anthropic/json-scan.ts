@@ -1,0 +1,132 @@
+/**
+ * Finds members of the outermost object of a JSON document without parsing the document: strings are jumped over,
+ * nested values only counted in and out. A request body may hold megabytes of prompt, of which a gateway needs the
+ * model's name. Agrees with `JSON.parse` on every document that parses, the last of several equal keys included; on
+ * anything else it returns what it had found and never throws.
+ */
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** How far a string is walked byte by byte before the rest is searched natively. */
+const WALK = 32;
+
+/** Each wanted key that was found, with its value as JSON text: a view of the document, not a copy. */
+export function findTopLevelValues<Key extends string>(json: Buffer, keys: readonly Key[]): Map<Key, Buffer> {
+  const found = new Map<Key, Buffer>();
+  let at = skipSpace(json, json[0] === 0xef && json[1] === 0xbb && json[2] === 0xbf ? 3 : 0);
+  if (json[at] !== OPEN_BRACE) return found;
+  at = skipSpace(json, at + 1);
+  while (json[at] === QUOTE) {
+    const keyEnd = skipString(json, at);
+    if (keyEnd === -1) return found;
+    const key = matchKey(json, at, keyEnd, keys);
+    at = skipSpace(json, keyEnd);
+    if (json[at] !== COLON) return found;
+    const start = skipSpace(json, at + 1);
+    const end = skipValue(json, start);
+    if (end === -1) return found;
+    if (key !== null) found.set(key, json.subarray(start, end));
+    at = skipSpace(json, end);
+    if (json[at] !== COMMA) return found;
+    at = skipSpace(json, at + 1);
+  }
+  return found;
+}
+
+/** A value found as above, parsed; undefined when it was absent, longer than `maxBytes`, or is no JSON after all. */
+export function parseValue(value: Buffer | undefined, maxBytes = 1_048_576): unknown {
+  if (value === undefined || value.length > maxBytes) return undefined;
+  try {
+    return JSON.parse(value.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+function matchKey<Key extends string>(json: Buffer, start: number, end: number, keys: readonly Key[]): Key | null {
+  const length = end - start - 2;
+  for (const key of keys) {
+    if (key.length === length && json[start + 1] === key.charCodeAt(0)) {
+      if (json.toString("latin1", start + 1, end - 1) === key) return key;
+    }
+  }
+  // "\u006dodel" is the key "model" too: a key with an escape has to be decoded.
+  if (length > 1024 || !json.subarray(start, end).includes(BACKSLASH)) return null;
+  const text = parseValue(json.subarray(start, end));
+  return keys.find((key) => key === text) ?? null;
+}
+
+function skipSpace(json: Buffer, from: number): number {
+  let at = from;
+  for (;;) {
+    const byte = json[at];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at;
+    at += 1;
+  }
+}
+
+/** `from` is at the opening quote; the index after the closing one, or -1. */
+function skipString(json: Buffer, from: number): number {
+  let at = from + 1;
+  const length = json.length;
+  for (;;) {
+    const walkEnd = Math.min(at + WALK, length);
+    while (at < walkEnd) {
+      const byte = json[at];
+      if (byte === QUOTE) return at + 1;
+      at += byte === BACKSLASH ? 2 : 1;
+    }
+    if (at >= length) return -1;
+    const quote = json.indexOf(QUOTE, at);
+    if (quote === -1) return -1;
+    // An odd run of backslashes before it means that this quote belongs to the text. `at` is never inside an escape.
+    let slashes = 0;
+    while (quote - 1 - slashes >= at && json[quote - 1 - slashes] === BACKSLASH) slashes += 1;
+    if (slashes % 2 === 0) return quote + 1;
+    at = quote + 1;
+  }
+}
+
+function skipValue(json: Buffer, from: number): number {
+  const first = json[from];
+  if (first === QUOTE) return skipString(json, from);
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) return skipNested(json, from);
+  let at = from;
+  for (; at < json.length; at += 1) {
+    const byte = json[at] ?? 0;
+    if (byte === COMMA || byte === CLOSE_BRACE || byte <= 0x20) break;
+    // Letters, digits, signs and the point are all that a number, true, false or null is made of.
+    if (byte === QUOTE || byte === COLON || byte === OPEN_BRACE || byte === OPEN_BRACKET || byte === CLOSE_BRACKET) {
+      return -1;
+    }
+  }
+  return at === from ? -1 : at;
+}
+
+function skipNested(json: Buffer, from: number): number {
+  let depth = 0;
+  let at = from;
+  const length = json.length;
+  while (at < length) {
+    const byte = json[at];
+    if (byte === QUOTE) {
+      at = skipString(json, at);
+      if (at === -1) return -1;
+      continue;
+    }
+    at += 1;
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      depth -= 1;
+      if (depth === 0) return at;
+    }
+  }
+  return -1;
+}

@@ -1,0 +1,62 @@
+import type { NanoUsd } from "../kit/money.ts";
+import { findPrice, type ModelPrice, type Rates } from "./price-list.ts";
+import { billedTokens, type Tokens, type Usage } from "./usage.ts";
+
+/** What a price depends on besides the tokens. */
+export type Priced = {
+  /** The model that answered, by id or alias. */
+  model: string | null;
+  usage: Usage;
+  /** When the call began: prices have dates. Milliseconds since the epoch. */
+  atMs: number;
+  /** A refusal before any output is not charged, though its usage has counts. */
+  refusedBeforeOutput?: boolean;
+};
+
+/** $10 for 1,000 searches; neither geography nor batch change it. */
+const WEB_SEARCH_NANO_USD = 10_000_000;
+
+/**
+ * What Anthropic charges for an answer at list price, in nano-dollars; null when a model, or its fast mode, has no known
+ * price, for such a call is not free. An answer that lists iterations is priced entry by entry, each by its own model,
+ * its own long-prompt band and its own geography rule. Priority Tier tokens are valued at list price too, although a
+ * commitment pays for them.
+ *
+ * All is summed in twentieths of a nano-dollar, in which 1.1x and 0.5x are whole, and rounded once, half up, per call.
+ */
+export function priceUsage({ model, usage, atMs, refusedBeforeOutput = false }: Priced): NanoUsd | null {
+  if (refusedBeforeOutput) return 0;
+  const parts: readonly (Tokens & { model: string | null })[] = usage.iterations ?? [{ ...usage, model: null }];
+  let twentieths = 0;
+  for (const part of parts) {
+    const cost = priceTokens(part, part.model ?? model, usage, atMs);
+    if (cost === null) return null;
+    twentieths += cost;
+  }
+  return Math.floor((twentieths + 10) / 20) + usage.webSearchRequests * WEB_SEARCH_NANO_USD;
+}
+
+/** Whether anything in the usage could cost money at all. */
+export function isBillable(usage: Usage): boolean {
+  return Object.values(billedTokens(usage)).some((tokens) => tokens > 0) || usage.webSearchRequests > 0;
+}
+
+function priceTokens(tokens: Tokens, model: string | null, usage: Usage, atMs: number): number | null {
+  const price = model === null ? null : findPrice(model, atMs);
+  const rates = price && ratesFor(price, tokens, usage.speed);
+  if (!price || !rates) return null;
+  const nano =
+    tokens.inputTokens * rates.input +
+    tokens.cacheWrite5mTokens * rates.cacheWrite5m +
+    tokens.cacheWrite1hTokens * rates.cacheWrite1h +
+    tokens.cacheReadTokens * rates.cacheRead +
+    tokens.outputTokens * rates.output;
+  const geography = usage.inferenceGeo === "us" && price.hasGeographySurcharge ? 11 : 10;
+  return nano * geography * (usage.serviceTier === "batch" ? 1 : 2);
+}
+
+function ratesFor(price: ModelPrice, tokens: Tokens, speed: string | null): Rates | null {
+  if (speed === "fast") return price.fast;
+  const prompt = tokens.inputTokens + tokens.cacheWriteTokens + tokens.cacheReadTokens;
+  return price.longPrompt && prompt > price.longPrompt.above ? price.longPrompt.rates : price.rates;
+}

@@ -1,0 +1,35 @@
+import { findTopLevelValues, parseValue } from "./json-scan.ts";
+
+/** What a gateway needs of a Messages request; null where the body does not say, or says something else. */
+export type RequestHead = {
+  model: string | null;
+  stream: boolean;
+  maxTokens: number | null;
+  /** `"fast"` draws on a pool of its own. */
+  speed: string | null;
+  /** `metadata.user_id`: an opaque id, or Claude Code's JSON text with device, account and session. */
+  userId: string | null;
+};
+
+const KEYS = ["model", "stream", "max_tokens", "speed", "metadata"] as const;
+const MAX_BYTES = 4096;
+
+/** Reads a Messages request without parsing it. Malformed bodies give nulls: the upstream will say what is wrong. */
+export function readRequestHead(body: Buffer): RequestHead {
+  const found = findTopLevelValues(body, KEYS);
+  const read = (key: (typeof KEYS)[number]) => parseValue(found.get(key), MAX_BYTES);
+  const maxTokens = read("max_tokens");
+  const metadata = read("metadata");
+  const userId = typeof metadata === "object" && metadata !== null && "user_id" in metadata ? metadata.user_id : null;
+  return {
+    model: nonEmpty(read("model")),
+    stream: read("stream") === true,
+    maxTokens: typeof maxTokens === "number" && Number.isSafeInteger(maxTokens) && maxTokens >= 0 ? maxTokens : null,
+    speed: nonEmpty(read("speed")),
+    userId: nonEmpty(userId),
+  };
+}
+
+function nonEmpty(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
+}
