@@ -1,0 +1,59 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { AppError } from "../kit/errors.ts";
+
+const SOURCES = ["app", "components", "lib", "public", "next.config.js", "package-lock.json", "tsconfig.json"];
+
+/**
+ * Builds the dashboard with Next unless it stands built from these very sources. Throws `misconfigured` with the end of
+ * the build's output when it fails.
+ */
+export async function buildDashboard(root: string, signal: AbortSignal): Promise<void> {
+  const stamp = join(root, ".next", "headroom-sources");
+  const sources = fingerprint(root);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === sources) return;
+  process.stdout.write("\n  Building the dashboard; the next start will be quick.\n");
+  await build(root, signal);
+  writeFileSync(stamp, sources);
+}
+
+function build(root: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, "node_modules/next/dist/bin/next"), "build"], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "pipe"],
+      signal,
+    });
+    let output = "";
+    const keep = (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-4_000);
+    };
+    child.stdout.on("data", keep);
+    child.stderr.on("data", keep);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) return resolve();
+      reject(new AppError("misconfigured", `The dashboard did not build. Run "npm ci" and start again.\n\n${output}`));
+    });
+  });
+}
+
+function fingerprint(root: string): string {
+  const hash = createHash("sha256");
+  for (const source of SOURCES) {
+    const path = join(root, source);
+    if (!existsSync(path)) continue;
+    const files = readdirSync(root, { withFileTypes: true }).some(
+      (entry) => entry.name === source && entry.isDirectory(),
+    )
+      ? readdirSync(path, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map((entry) => join(entry.parentPath, entry.name))
+          .sort()
+      : [path];
+    for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
+  }
+  return hash.digest("hex");
+}
