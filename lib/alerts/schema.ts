@@ -39,6 +39,9 @@ export type Rule = z.infer<typeof Rule>;
 export const AlertState = z.enum(["pending", "firing", "recovering", "resolved"]);
 export type AlertState = z.infer<typeof AlertState>;
 
+export const ResolvedReason = z.enum(["recovered", "rule_deleted", "rule_disabled", "rule_changed", "limiter_gone"]);
+export type ResolvedReason = z.infer<typeof ResolvedReason>;
+
 /** One incident of one rule at one limiter, from pending to resolved. A pending one that never fired is deleted. */
 export const Alert = z.object({
   id: z.uuid(),
@@ -64,6 +67,8 @@ export const Alert = z.object({
   firedAt: z.string().nullable(),
   recoveringSince: z.string().nullable(),
   resolvedAt: z.string().nullable(),
+  /** Why it ended, once it has. Anything but `recovered` means that nobody watches any more, not that use fell. */
+  resolvedReason: ResolvedReason.nullish(),
 });
 export type Alert = z.infer<typeof Alert>;
 
@@ -118,3 +123,39 @@ export const Notification = z.object({
   lastAnswer: z.string().nullable(),
 });
 export type Notification = z.infer<typeof Notification>;
+
+/** A channel as its creator sees it, once. The secret verifies a webhook's signatures; null for other kinds. */
+export const CreatedChannel = Channel.extend({ secret: z.string().nullable() });
+export type CreatedChannel = z.infer<typeof CreatedChannel>;
+
+/** What `/api/alerts` takes. Newest first; pending ones only when asked for. */
+export const AlertsQuery = z.object({
+  state: AlertState.optional(),
+  rule: z.uuid().optional(),
+  upstream: z.string().optional(),
+  pool: z.string().optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+  cursor: z.uuid().optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+});
+export type AlertsQuery = z.infer<typeof AlertsQuery>;
+
+export const AlertsPage = z.object({ alerts: z.array(Alert), nextCursor: z.string().nullable() });
+export type AlertsPage = z.infer<typeof AlertsPage>;
+
+/** What the delivery log takes. Newest first. */
+export const NotificationsQuery = z.object({
+  alert: z.uuid().optional(),
+  channel: z.uuid().optional(),
+  state: z.enum(["waiting", "delivered", "failed", "dropped"]).optional(),
+  cursor: z
+    .string()
+    .regex(/^\d{1,18}$/, "must be the nextCursor of the page before")
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+});
+export type NotificationsQuery = z.infer<typeof NotificationsQuery>;
+
+export const NotificationsPage = z.object({ notifications: z.array(Notification), nextCursor: z.string().nullable() });
+export type NotificationsPage = z.infer<typeof NotificationsPage>;
