@@ -65,6 +65,14 @@ export class LimitBook {
     return records;
   }
 
+  /** Takes back what could not be stored, unless there is newer news by now. */
+  putBack(records: readonly LimitRecord[]): void {
+    for (const record of records) {
+      const id = `${poolKey(record)}/${record.limiter}`;
+      if (!this.#unsaved.has(id)) this.#unsaved.set(id, { ...record, observedMs: Date.parse(record.observedAt) });
+    }
+  }
+
   /** Every pool that was ever called or heard of, now. */
   states(): PoolState[] {
     const nowMs = this.#clock.now();

@@ -30,7 +30,14 @@ export class Drain {
     this.#database = options.database;
     this.#rejectedPath = options.rejectedPath;
     this.#log = options.log;
+    this.recovered = new Promise((resolve) => {
+      this.#isRecovered = resolve;
+    });
   }
+
+  /** Ends when everything is in the database that was in the spool before this process recorded anything. */
+  readonly recovered: Promise<void>;
+  #isRecovered: () => void = () => {};
 
   start(): void {
     this.#running ??= this.#run();
@@ -56,6 +63,7 @@ export class Drain {
   /** Moves one batch and tells how many rows it had. Throws when the database is away. */
   async step(): Promise<number> {
     this.#spool.retry();
+    if (this.#spool.isRecovered) this.#isRecovered();
     const batch = this.#spool.next(BATCH_ROWS);
     if (!batch) return 0;
     for (const line of batch.torn) this.#reject(line, "not a whole line");

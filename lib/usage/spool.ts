@@ -38,6 +38,8 @@ export type Batch = {
 export class Spool {
   readonly #dir: string;
   readonly #segments: Segment[] = [];
+  /** Those that this process began. */
+  readonly #own = new WeakSet<Segment>();
   #fd: number | null = null;
   #sequence = 0;
   #rows = 0;
@@ -73,6 +75,11 @@ export class Spool {
   /** Rows not yet committed. */
   get rows(): number {
     return this.#rows + this.#held.length;
+  }
+
+  /** Whether everything is committed that an earlier process had left. */
+  get isRecovered(): boolean {
+    return this.#segments.every((segment) => segment.read >= segment.size || this.#own.has(segment));
   }
 
   /** What keeps rows from the disk, for people to read; null while all is well. */
@@ -176,7 +183,9 @@ export class Spool {
     this.#sequence += 1;
     if (this.#fd !== null) closeSync(this.#fd);
     this.#fd = fd;
-    this.#segments.push({ path, read: 0, size: fstatSync(fd).size });
+    const segment = { path, read: 0, size: fstatSync(fd).size };
+    this.#own.add(segment);
+    this.#segments.push(segment);
   }
 
   #drop(segment: Segment): void {

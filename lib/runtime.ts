@@ -1,0 +1,177 @@
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { AgentKeys } from "./access/agent-keys.ts";
+import { Operators } from "./access/operators.ts";
+import { type Alerting, createAlerting } from "./alerts/alerting.ts";
+import { createDatabase, type Database } from "./database/database.ts";
+import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { systemClock } from "./kit/clock.ts";
+import { createLog } from "./kit/log.ts";
+import { SecretBox } from "./kit/secret-box.ts";
+import { LimitBook } from "./limits/limit-book.ts";
+import { Costs } from "./overview/costs.ts";
+import { Housekeeping } from "./overview/housekeeping.ts";
+import { OverviewHub } from "./overview/overview-hub.ts";
+import { Refusals } from "./overview/refusals.ts";
+import type { GatewayState } from "./overview/schema.ts";
+import { type Env, isLoopback, parseEnv } from "./settings/env.ts";
+import { readSecrets } from "./settings/secrets.ts";
+import { VERSION } from "./settings/version.ts";
+import { Drain } from "./usage/drain.ts";
+import { LiveUsage } from "./usage/live-usage.ts";
+import { Spool } from "./usage/spool.ts";
+
+/** The one upstream, until there are several. */
+const UPSTREAM = "default";
+const KEY = Symbol.for("headroom.runtime");
+
+/** All of Headroom but its doors, put together once a process. */
+export type Runtime = {
+  publicUrl: string;
+  database: Database;
+  gateway: Gateway;
+  limits: LimitBook;
+  overview: OverviewHub;
+  alerting: Alerting;
+  agentKeys: AgentKeys;
+  operators: Operators;
+  /** What `/readyz` says. */
+  readiness(): Promise<{ ready: boolean; faults: string[] }>;
+  /** No new calls; open ones get the grace; then everything is flushed and closed. */
+  close(graceMs: number): Promise<void>;
+};
+
+export type RuntimeOptions = { env: Env; publicUrl: string; demo?: boolean };
+
+type Store = { [KEY]?: Promise<Runtime> | undefined };
+
+/** The process's runtime. `server.ts` has started it; where there is no such server the first who asks starts it. */
+export function getRuntime(): Promise<Runtime> {
+  const env = () => parseEnv(process.env);
+  return (
+    (globalThis as Store)[KEY] ??
+    startRuntime({ env: env(), publicUrl: env().HEADROOM_PUBLIC_URL ?? defaultUrl(env()) })
+  );
+}
+
+/** Builds the runtime and makes it the process's own. Throws an AppError that says what to mend. */
+export function startRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const starting = build(options);
+  const store = globalThis as Store;
+  store[KEY] = starting;
+  // A start that failed may be tried again once its cause is mended.
+  starting.catch(() => {
+    store[KEY] = undefined;
+  });
+  return starting;
+}
+
+async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<Runtime> {
+  const clock = systemClock;
+  const log = createLog(env.HEADROOM_LOG_LEVEL);
+  const secrets = readSecrets(env);
+  const box = new SecretBox(secrets.masterKey);
+  const spoolDir = resolve(env.HEADROOM_DATA_DIR, "spool");
+  const { lockFolder, openDatabase } = await databaseStarters();
+  const lock = lockFolder(spoolDir);
+  const spool = new Spool(spoolDir);
+  const opened = await openDatabase(env, log).catch((error: unknown) => {
+    spool.close();
+    lock.release();
+    throw error;
+  });
+  const database = createDatabase(opened.address);
+
+  const live = new LiveUsage({ clock });
+  const limits = new LimitBook({ clock, use: live });
+  const costs = new Costs({ clock });
+  const refusals = new Refusals({ clock });
+  const agentKeys = new AgentKeys({ database, box, clock });
+  const operators = new Operators({ adminToken: secrets.adminToken, box, clock });
+  const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
+  const loopback = isLoopback(env.HOST);
+  const overview: OverviewHub = new OverviewHub({
+    ...{ clock, live, limits, costs, refusals },
+    alerts: () => alerting.engine.current(),
+    gateway: () => gatewayState(),
+  });
+  const alerting = createAlerting({
+    ...{ database, secretBox: box, log, clock, publicUrl },
+    pools: () => limits.states(),
+    topAgents: (key, limiter) => overview.topAgents(key, limiter),
+    mail: env.SMTP_URL && env.HEADROOM_MAIL_FROM ? { smtpUrl: env.SMTP_URL, from: env.HEADROOM_MAIL_FROM } : null,
+    allowedCidrs: env.WEBHOOK_ALLOWED_CIDRS,
+    allowLoopback: loopback,
+  });
+  const gateway = createGateway({
+    ...{ live, limits, agentKeys, clock, log },
+    upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
+    recorder: {
+      record: (call) => {
+        spool.record(call);
+        overview.add(call);
+      },
+    },
+    passThrough: true,
+    believeLabels: loopback,
+  });
+  const housekeeping = new Housekeeping({
+    ...{ database, live, limits, costs, refusals, overview, agentKeys, clock, log },
+    recovered: () => drain.recovered,
+  });
+
+  function gatewayState(): GatewayState {
+    return {
+      version: VERSION,
+      url: publicUrl,
+      upstreamUrl: env.HEADROOM_UPSTREAM_URL,
+      upstream: UPSTREAM,
+      database: opened.kind,
+      databaseReachable: drain.fault === null && housekeeping.fault === null,
+      spoolRows: spool.rows,
+      recordingFault: spool.fault,
+      evaluatedAt: alerting.engine.evaluatedAt,
+      openCalls: gateway.openCalls,
+      hasAgentCredential: env.ANTHROPIC_API_KEY !== undefined,
+      channels: housekeeping.channels,
+      demo,
+    };
+  }
+
+  drain.start();
+  housekeeping.start();
+  alerting.start();
+
+  return {
+    ...{ publicUrl, database, gateway, limits, overview, alerting, agentKeys, operators },
+    async readiness() {
+      const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
+      return { ready: faults.length === 0, faults };
+    },
+    async close(graceMs) {
+      await gateway.close(graceMs);
+      overview.close();
+      await alerting.close();
+      await housekeeping.close();
+      await drain.close();
+      spool.close();
+      await opened.close();
+      lock.release();
+    },
+  };
+}
+
+/**
+ * What starts databases is loaded by Node itself, never by a bundler: it finds its own files (the owner's program, the
+ * migrations) by where it lies.
+ */
+async function databaseStarters() {
+  const load = (path: string) => import(/* turbopackIgnore: true */ pathToFileURL(resolve(path)).href);
+  const { openDatabase }: typeof import("./database/open-database.ts") = await load("lib/database/open-database.ts");
+  const { lockFolder }: typeof import("./database/embedded/lock.ts") = await load("lib/database/embedded/lock.ts");
+  return { openDatabase, lockFolder };
+}
+
+function defaultUrl(env: Env): string {
+  return `http://${env.HOST}:${env.PORT}`;
+}
