@@ -1,0 +1,61 @@
+import { HOP_BY_HOP, removeNominated } from "./hop-by-hop.ts";
+
+/** An upstream answer's headers, read in one pass. */
+export type AnswerHeaders = {
+  /** Names and values in turn, as they came. */
+  forwarded: string[];
+  isEventStream: boolean;
+  contentEncoding: string | null;
+  /** Null when the answer does not say how long it is. */
+  contentLength: number | null;
+  requestId: string | null;
+};
+
+/**
+ * Reads the headers as undici has them raw: bytes or strings, names and values in turn. All but the connection's own
+ * fields go to the client as they came, duplicates and spelling included.
+ */
+export function readAnswerHeaders(raw: unknown): AnswerHeaders {
+  const read: AnswerHeaders = {
+    forwarded: [],
+    isEventStream: false,
+    contentEncoding: null,
+    contentLength: null,
+    requestId: null,
+  };
+  let nominated: string | null = null;
+  const fields = toStrings(raw);
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const rawName = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
+    const name = rawName.toLowerCase();
+    switch (name) {
+      case "connection":
+        nominated = nominated === null ? value : `${nominated},${value}`;
+        continue;
+      case "content-type":
+        read.isEventStream = /^\s*text\/event-stream\b/i.test(value);
+        break;
+      case "content-encoding":
+        read.contentEncoding = read.contentEncoding === null ? value : `${read.contentEncoding},${value}`;
+        break;
+      case "content-length":
+        read.contentLength = /^\d{1,15}$/.test(value) ? Number(value) : null;
+        break;
+      case "request-id":
+        read.requestId = value;
+        break;
+      default:
+        if (HOP_BY_HOP.has(name)) continue;
+    }
+    read.forwarded.push(rawName, value);
+  }
+  if (nominated !== null) read.forwarded = removeNominated(read.forwarded, nominated);
+  return read;
+}
+
+/** Header bytes are Latin-1 on the wire; decoding them so keeps every byte. */
+export function toStrings(raw: unknown): string[] {
+  if (!Array.isArray(raw)) return [];
+  return raw.map((part: unknown) => (Buffer.isBuffer(part) ? part.toString("latin1") : String(part)));
+}

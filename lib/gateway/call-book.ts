@@ -1,0 +1,151 @@
+import { type Lane, poolOf } from "../anthropic/pools.ts";
+import { parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
+import type { RequestHead } from "../anthropic/request-head.ts";
+import { messageOf } from "../kit/errors.ts";
+import { createId } from "../kit/ids.ts";
+import type { OpenCall } from "../usage/live-usage.ts";
+import type { AnswerHeaders } from "./answer-headers.ts";
+import { type Attribution, attribute } from "./attribution.ts";
+import { buildCallRecord, type Ending } from "./call-record.ts";
+import { cleanText } from "./clean-text.ts";
+import type { GatewayContext } from "./context.ts";
+import type { AgentKey } from "./credential.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { type Meter, NO_METER } from "./meter.ts";
+import type { RequestHeaders } from "./request-headers.ts";
+
+/**
+ * What is known of one call, gathered while it runs and written down once. Nothing that goes wrong here may fail the
+ * call that it describes: it is logged, and the call goes on.
+ */
+export class CallBook {
+  readonly id: string;
+  readonly #context: GatewayContext;
+  readonly #method: string;
+  readonly #endpoint: Endpoint;
+  readonly #headers: RequestHeaders;
+  readonly #startedAtMs: number;
+  readonly #startedAt: number;
+
+  /** Reads the answer's body; chosen when its head is known. */
+  meter: Meter = NO_METER;
+
+  #agentKey: AgentKey | null = null;
+  #attribution: Attribution | null = null;
+  #model: string | null = null;
+  #pool: string | null = null;
+  #lane: Lane = "standard";
+  #sentAtMs: number | null = null;
+  #live: OpenCall | null = null;
+  #status: number | null = null;
+  #streamed = false;
+  #rateLimitHeaders: Record<string, string> = {};
+  #requestId: string | null = null;
+  #firstByteAt: number | null = null;
+  #isRecorded = false;
+
+  constructor(context: GatewayContext, method: string, endpoint: Endpoint, headers: RequestHeaders) {
+    this.#context = context;
+    this.#method = method;
+    this.#endpoint = endpoint;
+    this.#headers = headers;
+    this.#startedAtMs = context.clock.now();
+    this.#startedAt = context.clock.monotonic();
+    this.id = createId(this.#startedAtMs);
+  }
+
+  identified(agentKey: AgentKey | null): void {
+    this.#agentKey = agentKey;
+  }
+
+  /** The call goes out. `head` is what its body says, where it was read. */
+  sent(head: RequestHead | null): void {
+    this.#sentAtMs = this.#context.clock.now();
+    this.#model = head?.model ?? null;
+    this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
+    if (head?.speed === "fast") this.#lane = "fast";
+    this.#attribution = this.#attribute(head?.userId ?? null);
+    if (this.#pool === null) return;
+    const place = { agent: this.#attribution.agent, ...this.#place(this.#pool) };
+    this.#guard("live view", () => {
+      this.#live = this.#context.live.open(place);
+    });
+  }
+
+  /** The head of the upstream's answer has come. */
+  answered(status: number, answer: AnswerHeaders): void {
+    this.#status = status;
+    this.#streamed = answer.isEventStream;
+    this.#requestId = answer.requestId;
+    this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded);
+    const pool = this.#pool;
+    const sentAtMs = this.#sentAtMs;
+    if (pool === null || sentAtMs === null) return;
+    const observed = parseRateLimitHeaders(this.#rateLimitHeaders);
+    if (observed.length === 0) return;
+    this.#guard("limits", () => this.#context.limits.observe(this.#place(pool), observed, sentAtMs));
+  }
+
+  /** Bytes of the answer's body have come and are about to go on. */
+  passed(bytes: number): void {
+    this.#firstByteAt ??= this.#context.clock.monotonic();
+    const live = this.#live;
+    if (live === null || !this.#streamed) return;
+    const news = this.meter.takeNews();
+    this.#guard("live view", () => {
+      if (news !== null) live.prompt(news);
+      live.progress(bytes);
+    });
+  }
+
+  /** Writes the call down. Only the first time counts; `status` is that of an answer of Headroom's own. */
+  record(ending: Ending, status: number | null = this.#status): void {
+    if (this.#isRecorded) return;
+    this.#isRecorded = true;
+    if (this.#endpoint.path === "/api/hello") return;
+    const now = this.#context.clock.monotonic();
+    const call = buildCallRecord({
+      id: this.id,
+      startedAtMs: this.#startedAtMs,
+      attribution: this.#attribution ?? this.#attribute(null),
+      upstream: this.#context.upstreamName,
+      endpoint: this.#endpoint,
+      method: this.#method,
+      requested: { model: this.#model, pool: this.#pool, lane: this.#lane },
+      sent: this.#sentAtMs !== null,
+      status,
+      streamed: this.#streamed,
+      rateLimitHeaders: this.#rateLimitHeaders,
+      requestId: this.#requestId,
+      reading: this.meter.read(ending.kind === "answered"),
+      ending,
+      latencyMs: elapsed(this.#startedAt, now),
+      ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
+      waitMs: 0,
+    });
+    this.#guard("recorder", () => this.#context.recorder.record(call));
+    this.#guard("live view", () => this.#live?.close(call));
+  }
+
+  #attribute(userId: string | null): Attribution {
+    const { believeLabels } = this.#context;
+    return attribute({ agentKey: this.#agentKey, headers: this.#headers, believeLabel: believeLabels, userId });
+  }
+
+  #place(pool: string) {
+    return { upstream: this.#context.upstreamName, pool, lane: this.#lane };
+  }
+
+  #guard(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#context.log.error({ call: this.id, what, fault: messageOf(error) }, "a call could not be accounted for");
+    }
+  }
+}
+
+/** Milliseconds with three decimals: microseconds are real, what follows is noise. */
+function elapsed(from: number, to: number): number {
+  return Math.max(Math.round((to - from) * 1000) / 1000, 0);
+}

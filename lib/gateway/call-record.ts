@@ -1,0 +1,119 @@
+import { classifyRefusal } from "../anthropic/error-detail.ts";
+import type { Lane } from "../anthropic/pools.ts";
+import { isBillable, priceUsage } from "../anthropic/prices.ts";
+import { billedTokens, NO_USAGE } from "../anthropic/usage.ts";
+import type { CallRecord, Refusal } from "../usage/schema.ts";
+import type { Attribution } from "./attribution.ts";
+import { cleanText } from "./clean-text.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Reading } from "./meter.ts";
+
+/** How a call ended, as the gateway saw it. */
+export type Ending =
+  /** The answer arrived whole. */
+  | { kind: "answered" }
+  /** The upstream ended the answer too early, or the client left in its midst. */
+  | { kind: "cut" }
+  /** The client left before an answer began. */
+  | { kind: "abandoned" }
+  /** Headroom answered by itself. */
+  | { kind: "refused"; refusal: Refusal; errorType: string };
+
+/** Everything known of a call when it ends. */
+export type CallFacts = {
+  id: string;
+  startedAtMs: number;
+  attribution: Attribution;
+  upstream: string;
+  endpoint: Endpoint;
+  method: string;
+  /** As far as the request said. */
+  requested: { model: string | null; pool: string | null; lane: Lane };
+  /** Whether the call went out to the upstream. */
+  sent: boolean;
+  status: number | null;
+  streamed: boolean;
+  rateLimitHeaders: Record<string, string>;
+  requestId: string | null;
+  reading: Reading;
+  ending: Ending;
+  latencyMs: number;
+  ttftMs: number | null;
+  waitMs: number;
+};
+
+/** A call's record, priced at the list of the day on which it began. */
+export function buildCallRecord(facts: CallFacts): CallRecord {
+  const { reading, ending } = facts;
+  const usage = reading.usage ?? NO_USAGE;
+  const lane: Lane = usage.serviceTier === "priority" ? "priority" : facts.requested.lane;
+  const model = reading.model ?? facts.requested.model;
+  const { inputTokens, outputTokens, ...tokens } = billedTokens(usage);
+  return {
+    id: facts.id,
+    startedAt: new Date(facts.startedAtMs).toISOString(),
+    ...facts.attribution,
+    upstream: facts.upstream,
+    pool: facts.requested.pool,
+    lane,
+    model: cleanText(model),
+    method: facts.method.slice(0, 10),
+    endpoint: cleanText(facts.endpoint.path, 500) ?? "/",
+    streamed: facts.streamed,
+    status: facts.status,
+    outcome: outcomeOf(facts),
+    refusal: refusalOf(facts, lane),
+    errorType: cleanText(ending.kind === "refused" ? ending.errorType : (reading.error?.type ?? null), 100),
+    errorCode: cleanText(reading.error?.code ?? null, 100),
+    inputTokens,
+    ...tokens,
+    outputTokens,
+    webSearchRequests: usage.webSearchRequests,
+    costNanoUsd: costOf(facts, model),
+    rateLimitHeaders: facts.rateLimitHeaders,
+    latencyMs: facts.latencyMs,
+    ttftMs: facts.ttftMs,
+    outputTokensPerSecond: speedOf(facts, outputTokens),
+    waitMs: facts.waitMs,
+    stopReason: cleanText(reading.stopReason, 100),
+    serviceTier: cleanText(usage.serviceTier, 50),
+    speed: cleanText(usage.speed, 50),
+    inferenceGeo: cleanText(usage.inferenceGeo, 50),
+    requestId: cleanText(facts.requestId),
+  };
+}
+
+function outcomeOf({ ending, status, reading, streamed }: CallFacts): CallRecord["outcome"] {
+  if (ending.kind === "abandoned") return "canceled";
+  if (status === null || (status >= 500 && status !== 529)) return "failed";
+  if (status >= 400) return "refused";
+  // An error event comes after HTTP 200: the answer had begun.
+  return ending.kind === "cut" || (streamed && reading.error !== null) ? "partial" : "succeeded";
+}
+
+function refusalOf({ ending, status, reading, rateLimitHeaders }: CallFacts, lane: Lane): CallRecord["refusal"] {
+  if (ending.kind === "refused") return ending.refusal;
+  if (status === null || (status < 400 && reading.error === null)) return null;
+  const error = reading.error ?? { type: null, code: null, message: "" };
+  // An error event's own type says more than the 200 before it.
+  return classifyRefusal(status < 400 ? 500 : status, error, rateLimitHeaders, lane);
+}
+
+/**
+ * Null where money was or may have been spent that Headroom cannot put a price on: such a call is not free. Zero where
+ * nothing is charged: refusals, and endpoints that cost nothing.
+ */
+function costOf({ endpoint, reading, ending, sent, status, startedAtMs }: CallFacts, model: string | null) {
+  const mayCost = endpoint.kind !== "free" && sent && (status === null ? ending.kind === "abandoned" : status < 400);
+  if (!mayCost) return 0;
+  if (reading.usage === null) return null;
+  const refusedBeforeOutput = reading.stopReason === "refusal" && !reading.hasContent;
+  if (!isBillable(reading.usage)) return 0;
+  return priceUsage({ model, usage: reading.usage, atMs: startedAtMs, refusedBeforeOutput });
+}
+
+/** Only of streams: a plain answer does not tell when its output began. */
+function speedOf({ streamed, latencyMs, ttftMs }: CallFacts, outputTokens: number): number | null {
+  if (!streamed || ttftMs === null || outputTokens === 0 || latencyMs <= ttftMs) return null;
+  return Math.round((outputTokens / ((latencyMs - ttftMs) / 1000)) * 100) / 100;
+}

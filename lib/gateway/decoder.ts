@@ -1,0 +1,99 @@
+import { promisify } from "node:util";
+import zlib from "node:zlib";
+
+/**
+ * Decodes a copy of a compressed answer for the meter; the client gets the bytes as they came. zlib works on its own
+ * threads, so a chunk is handed back when it has been read, and forwarded then.
+ */
+export class Decoder {
+  readonly #stream: zlib.Gunzip | zlib.BrotliDecompress | zlib.ZstdDecompress;
+  readonly #onData: (chunk: Buffer) => void;
+  #broken = false;
+
+  constructor(stream: zlib.Gunzip | zlib.BrotliDecompress | zlib.ZstdDecompress, onData: (chunk: Buffer) => void) {
+    this.#stream = stream;
+    this.#onData = onData;
+    stream.on("readable", () => this.#drain());
+    stream.on("error", () => {
+      this.#broken = true;
+      this.#wake?.();
+    });
+  }
+
+  #wake: (() => void) | null = null;
+
+  /** Calls back once everything that this chunk holds has been given to `onData`. Broken data is passed over. */
+  pass(chunk: Buffer, done: () => void): void {
+    if (this.#broken) {
+      done();
+      return;
+    }
+    let called = false;
+    const once = () => {
+      if (called) return;
+      called = true;
+      this.#wake = null;
+      this.#drain();
+      done();
+    };
+    this.#wake = once;
+    this.#stream.write(chunk, once);
+  }
+
+  close(): void {
+    this.#broken = true;
+    this.#stream.destroy();
+  }
+
+  #drain(): void {
+    if (this.#broken) return;
+    for (let chunk = this.#stream.read(); chunk !== null; chunk = this.#stream.read()) this.#onData(chunk);
+  }
+}
+
+/** A decoder for a Content-Encoding; null when the body is as it is, undefined when Headroom cannot decode it. */
+export function createDecoder(encoding: string | null, onData: (chunk: Buffer) => void): Decoder | null | undefined {
+  switch (encoding?.trim().toLowerCase() ?? "identity") {
+    case "identity":
+    case "":
+      return null;
+    case "gzip":
+    case "x-gzip":
+      return new Decoder(zlib.createGunzip(), onData);
+    case "deflate":
+      return new Decoder(zlib.createInflate(), onData);
+    case "br":
+      return new Decoder(zlib.createBrotliDecompress(), onData);
+    case "zstd":
+      return new Decoder(zlib.createZstdDecompress(), onData);
+    default:
+      return undefined;
+  }
+}
+
+const gunzip = promisify(zlib.gunzip);
+const inflate = promisify(zlib.inflate);
+const unbrotli = promisify(zlib.brotliDecompress);
+const unzstd = promisify(zlib.zstdDecompress);
+
+/** A whole compressed body, decoded; null when it cannot be, or would be longer than `maxBytes`. */
+export async function decodeWhole(encoding: string, body: Buffer, maxBytes: number): Promise<Buffer | null> {
+  const options = { maxOutputLength: maxBytes };
+  try {
+    switch (encoding.trim().toLowerCase()) {
+      case "gzip":
+      case "x-gzip":
+        return await gunzip(body, options);
+      case "deflate":
+        return await inflate(body, options);
+      case "br":
+        return await unbrotli(body, options);
+      case "zstd":
+        return await unzstd(body, options);
+      default:
+        return null;
+    }
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,100 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "../kit/clock.ts";
+import type { Log } from "../kit/log.ts";
+import type { GatewayContext } from "./context.ts";
+import type { AgentKey } from "./credential.ts";
+import { Exchange } from "./exchange.ts";
+import { handleNode } from "./node-door.ts";
+import { ownAnswers } from "./own-answer.ts";
+import type { Arrival, Sink } from "./sink.ts";
+import { DEFAULT_TIMEOUTS, UpstreamClient, type UpstreamTimeouts } from "./upstream-client.ts";
+import { handleWeb } from "./web-door.ts";
+
+export type GatewayOptions = {
+  /** Where calls go. `apiKey` is what agent keys go out with; null lets only passed-through credentials call. */
+  upstream: { name: string; baseUrl: string; apiKey: string | null };
+  agentKeys: { find(secret: string): AgentKey | null };
+  live: GatewayContext["live"];
+  limits: GatewayContext["limits"];
+  /** Synchronous and quick: it is called before the last bytes of an answer go out. */
+  recorder: GatewayContext["recorder"];
+  clock: Clock;
+  log: Log;
+  /** Whether credentials other than agent keys go through untouched. */
+  passThrough: boolean;
+  /** Whether `x-headroom-agent` is believed of callers without an agent key. */
+  believeLabels: boolean;
+  timeouts?: Partial<UpstreamTimeouts>;
+};
+
+/** Forwards the Claude API as it is, and counts what passes. */
+export type Gateway = {
+  /** For a Node server: the fast door. */
+  handleNode(req: IncomingMessage, res: ServerResponse): void;
+  /** For a route handler, where no custom server can run. */
+  handleWeb(request: Request): Promise<Response>;
+  /** Calls that have arrived and not ended. */
+  readonly openCalls: number;
+  /**
+   * Takes no new calls (503, to be tried again), lets open ones finish within the grace, then cuts them. Resolves when
+   * every call is recorded and no connection to the upstream is left.
+   */
+  close(graceMs: number): Promise<void>;
+};
+
+export function createGateway(options: GatewayOptions): Gateway {
+  const { upstream, agentKeys, passThrough } = options;
+  const context: GatewayContext = {
+    upstreamName: upstream.name,
+    client: new UpstreamClient(upstream.baseUrl, { ...DEFAULT_TIMEOUTS, ...options.timeouts }),
+    credentials: { agentKeys, apiKey: upstream.apiKey, passThrough },
+    live: options.live,
+    limits: options.limits,
+    recorder: options.recorder,
+    clock: options.clock,
+    log: options.log,
+    believeLabels: options.believeLabels,
+  };
+  const open = new Set<Exchange>();
+  let closing: Promise<void> | null = null;
+  let onIdle: (() => void) | null = null;
+
+  const done = (exchange: Exchange) => {
+    open.delete(exchange);
+    if (open.size === 0) onIdle?.();
+  };
+  const accept = (arrival: Arrival, sink: Sink): Exchange => {
+    const exchange = new Exchange(context, arrival, sink, done);
+    open.add(exchange);
+    return exchange;
+  };
+  const run = (exchange: Exchange) => {
+    if (closing === null) exchange.run();
+    else exchange.refuse(ownAnswers.closing());
+  };
+  const close = async (graceMs: number) => {
+    if (open.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs);
+        onIdle = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      for (const exchange of [...open]) exchange.cut();
+    }
+    await context.client.close();
+  };
+
+  return {
+    handleNode: (req, res) => handleNode(req, res, { accept, run }),
+    handleWeb: (request) => handleWeb(request, { accept, run }),
+    get openCalls() {
+      return open.size;
+    },
+    close: (graceMs) => {
+      closing ??= close(graceMs);
+      return closing;
+    },
+  };
+}

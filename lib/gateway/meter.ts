@@ -1,0 +1,120 @@
+import { type ErrorDetail, parseErrorDetail } from "../anthropic/error-detail.ts";
+import { parseValue } from "../anthropic/json-scan.ts";
+import { readMessageSummary } from "../anthropic/message-usage.ts";
+import { StreamTap } from "../anthropic/stream-tap.ts";
+import type { Usage } from "../anthropic/usage.ts";
+
+/** What an answer's body said of itself. */
+export type Reading = {
+  model: string | null;
+  stopReason: string | null;
+  /** Null when the answer brought none, or none that could be read. */
+  usage: Usage | null;
+  hasContent: boolean;
+  error: ErrorDetail | null;
+};
+
+/** Reads along while an answer passes. It is fed decoded bytes, before they are forwarded, and changes none. */
+export type Meter = {
+  push(chunk: Buffer): void;
+  /** The answer has said its last word, though bytes may follow. */
+  isComplete(): boolean;
+  /** Usage as far as a stream has counted it, when that has changed since the last time; else null. */
+  takeNews(): Usage | null;
+  /** `whole` is false for an answer that was cut: output that was not counted yet is then estimated. */
+  read(whole: boolean): Reading;
+};
+
+const NOTHING: Reading = { model: null, stopReason: null, usage: null, hasContent: false, error: null };
+
+/** For answers whose bodies hold nothing to count. */
+export const NO_METER: Meter = { push() {}, isComplete: () => false, takeNews: () => null, read: () => NOTHING };
+
+export class StreamMeter implements Meter {
+  readonly #tap = new StreamTap();
+  #seen = 0;
+
+  push(chunk: Buffer): void {
+    this.#tap.push(chunk);
+  }
+
+  isComplete(): boolean {
+    return this.#tap.complete;
+  }
+
+  takeNews(): Usage | null {
+    if (this.#seen === this.#tap.revision) return null;
+    this.#seen = this.#tap.revision;
+    return this.#tap.usage;
+  }
+
+  read(whole: boolean): Reading {
+    const { model, stopReason, hasContent, error, revision } = this.#tap;
+    const usage = revision === 0 ? null : whole ? this.#tap.usage : this.#tap.estimate();
+    return { model, stopReason, usage, hasContent, error };
+  }
+}
+
+/** A plain answer, kept until it is whole. The largest answers are a few megabytes; past the bound none is read. */
+export class MessageMeter implements Meter {
+  readonly #body = new Collected(32 * 1024 * 1024);
+
+  push(chunk: Buffer): void {
+    this.#body.push(chunk);
+  }
+
+  isComplete(): boolean {
+    return false;
+  }
+
+  takeNews(): null {
+    return null;
+  }
+
+  read(whole: boolean): Reading {
+    const summary = whole ? readMessageSummary(this.#body.take()) : null;
+    return summary === null ? NOTHING : { ...summary, error: null };
+  }
+}
+
+export class ErrorMeter implements Meter {
+  readonly #body = new Collected(64 * 1024);
+
+  push(chunk: Buffer): void {
+    this.#body.push(chunk);
+  }
+
+  isComplete(): boolean {
+    return false;
+  }
+
+  takeNews(): null {
+    return null;
+  }
+
+  read(): Reading {
+    return { ...NOTHING, error: parseErrorDetail(parseValue(this.#body.take())) };
+  }
+}
+
+class Collected {
+  readonly #maxBytes: number;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  push(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes <= this.#maxBytes) this.#chunks.push(chunk);
+    else this.#chunks = [];
+  }
+
+  /** Empty when it grew past the bound. */
+  take(): Buffer {
+    const [only] = this.#chunks;
+    return this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks);
+  }
+}

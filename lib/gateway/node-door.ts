@@ -1,0 +1,158 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import type { Exchange } from "./exchange.ts";
+import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
+
+/** How a door hands calls in: first it makes the exchange, then, once it can tell of its client, it lets it run. */
+export type CallTaker = { accept(arrival: Arrival, sink: Sink): Exchange; run(exchange: Exchange): void };
+
+/** Serves one request of a Node HTTP server. */
+export function handleNode(req: IncomingMessage, res: ServerResponse, calls: CallTaker): void {
+  const { method = "GET", url = "/", rawHeaders } = req;
+  const arrival: Arrival = { method, target: url, rawHeaders, body: new NodeBody(req) };
+  const exchange = calls.accept(arrival, new NodeSink(req, res));
+  res.on("drain", () => exchange.resume());
+  res.on("close", () => exchange.hangUp());
+  // A write that meets a closed connection: "close" tells the same.
+  res.on("error", () => {});
+  calls.run(exchange);
+}
+
+class NodeBody implements ArrivalBody {
+  readonly #req: IncomingMessage;
+
+  constructor(req: IncomingMessage) {
+    this.#req = req;
+  }
+
+  collect(maxBytes: number, done: (body: Buffer | null) => void): void {
+    const req = this.#req;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    req.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) chunks.push(chunk);
+      else if (bytes - chunk.length <= maxBytes) {
+        chunks.length = 0;
+        done(null);
+      }
+    });
+    req.on("end", () => {
+      if (bytes > maxBytes) return;
+      const [only] = chunks;
+      done(chunks.length === 1 && only ? only : Buffer.concat(chunks, bytes));
+    });
+  }
+
+  stream(): Readable | null {
+    const { headers } = this.#req;
+    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+    return hasBody ? new Upload(this.#req) : null;
+  }
+
+  discard(): void {
+    if (!this.#req.readableEnded) this.#req.resume();
+  }
+}
+
+/**
+ * A request's body as a stream of its own: the HTTP client destroys the body of a call that fails, and destroying the
+ * request itself would take away the connection on which the failure is yet to be told.
+ */
+class Upload extends Readable {
+  readonly #req: IncomingMessage;
+
+  constructor(req: IncomingMessage) {
+    super();
+    this.#req = req;
+    req.on("data", (chunk: Buffer) => {
+      if (!this.destroyed && !this.push(chunk)) req.pause();
+    });
+    req.on("end", () => {
+      if (!this.destroyed) this.push(null);
+    });
+    req.pause();
+  }
+
+  override _read(): void {
+    this.#req.resume();
+  }
+}
+
+class NodeSink implements Sink {
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  #hasWritten = false;
+
+  constructor(req: IncomingMessage, res: ServerResponse) {
+    this.#req = req;
+    this.#res = res;
+  }
+
+  /** Node can send two of the interim answers; others are few, and clients must do without them anyway. */
+  inform(status: number, rawHeaders: readonly string[]): void {
+    if (this.#req.httpVersionMinor === 0) return;
+    if (status === 102) this.#res.writeProcessing();
+    if (status !== 103) return;
+    const hints: Record<string, string | string[]> = {};
+    for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+      const name = (rawHeaders[at] ?? "").toLowerCase();
+      const value = rawHeaders[at + 1] ?? "";
+      const before = hints[name];
+      hints[name] = before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value];
+    }
+    if (hints.link === undefined) return;
+    try {
+      this.#res.writeEarlyHints(hints);
+    } catch {
+      // A link that Node does not accept is a hint less.
+    }
+  }
+
+  start(status: number, reason: string, rawHeaders: string[]): void {
+    this.#res.writeHead(status, reason, this.#withoutVainTrailer(status, rawHeaders));
+    // The head goes out with the first chunk when both came together, and by itself when the body takes its time.
+    process.nextTick(() => {
+      if (!this.#hasWritten && !this.#res.destroyed) this.#res.flushHeaders();
+    });
+  }
+
+  write(chunk: Buffer): boolean {
+    this.#hasWritten = true;
+    return this.#res.write(chunk);
+  }
+
+  end(rawTrailers: readonly string[]): void {
+    this.#hasWritten = true;
+    if (rawTrailers.length > 0) this.#res.addTrailers(toPairs(rawTrailers));
+    this.#res.end();
+  }
+
+  cut(): void {
+    const { socket } = this.#res;
+    if (socket === null || !this.#res.headersSent) this.#res.destroy();
+    // Without chunks an HTTP/1.0 answer ends where the connection does: only a reset tells that it was cut.
+    else if (this.#req.httpVersionMinor === 0) socket.resetAndDestroy();
+    // What was forwarded still arrives; the missing last chunk, or the missing bytes, tell the rest.
+    else socket.destroySoon();
+  }
+
+  /** Node refuses to announce trailers for an answer that it does not send in chunks. */
+  #withoutVainTrailer(status: number, rawHeaders: string[]): string[] {
+    let announced = -1;
+    let isChunked = this.#req.httpVersionMinor > 0 && this.#req.method !== "HEAD" && status !== 204 && status !== 304;
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at] ?? "";
+      if (name.length === 7 && name.toLowerCase() === "trailer") announced = at;
+      else if (name.length === 14 && name.toLowerCase() === "content-length") isChunked = false;
+    }
+    if (announced !== -1 && !isChunked) rawHeaders.splice(announced, 2);
+    return rawHeaders;
+  }
+}
+
+function toPairs(rawHeaders: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) pairs.push([rawHeaders[at] ?? "", rawHeaders[at + 1] ?? ""]);
+  return pairs;
+}

@@ -1,0 +1,101 @@
+import { type Dispatcher, Pool } from "undici";
+import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
+
+export type UpstreamTimeouts = {
+  /** To a connection, TLS included. */
+  connectMs: number;
+  /**
+   * From the sent request to the answer's head. A plain answer has none until the model is done, so this is long: a
+   * client that is tired of waiting leaves, and takes its call with it. After the first byte nothing is timed.
+   */
+  headersMs: number;
+};
+
+export const DEFAULT_TIMEOUTS: UpstreamTimeouts = { connectMs: 10_000, headersMs: 60 * 60_000 };
+
+export type UpstreamRequest = {
+  method: string;
+  target: string;
+  headers: string[];
+  body: Dispatcher.DispatchOptions["body"];
+};
+
+/**
+ * Connections to an upstream. HTTP/1.1 on purpose: names keep their spelling and order, one call's broken connection
+ * is nobody else's, and an aborted call ends at once. Connections are as many as there are open calls; how many calls
+ * may be open is traffic control's business, not the socket pool's.
+ */
+export class UpstreamClient {
+  /** Such as `api.anthropic.com`. */
+  readonly host: string;
+  readonly #pool: Pool;
+  readonly #timeouts: UpstreamTimeouts;
+  readonly #prefix: string;
+
+  constructor(baseUrl: string, timeouts: UpstreamTimeouts) {
+    const url = new URL(baseUrl);
+    this.host = url.host;
+    this.#timeouts = timeouts;
+    this.#prefix = url.pathname.replace(/\/+$/, "");
+    this.#pool = new Pool(url.origin, {
+      connections: null,
+      pipelining: 1,
+      allowH2: false,
+      connectTimeout: timeouts.connectMs,
+      headersTimeout: timeouts.headersMs,
+      bodyTimeout: 0,
+      maxHeaderSize: 64 * 1024,
+      // Below the idle time of common front ends, so that a call seldom meets a connection that is being closed.
+      keepAliveTimeout: 30_000,
+    });
+  }
+
+  dispatch(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
+    const { method, headers, body } = request;
+    this.#pool.dispatch({ method, path: this.#prefix + request.target, headers, body }, handler);
+  }
+
+  /** What to tell the client of a call that failed before any answer came. */
+  explain(error: Error): { code: string; answer: OwnAnswer } {
+    const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
+    return { code, answer: explain(code, error, this.host, this.#timeouts) };
+  }
+
+  /** Ends every connection, used or not. */
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+/** Why no answer came, for the one who called: what happened at which host, and what to check. */
+function explain(code: string, error: Error, host: string, timeouts: UpstreamTimeouts): OwnAnswer {
+  const check = "check HEADROOM_UPSTREAM_URL and that this machine can reach that host";
+  switch (code) {
+    case "UND_ERR_INVALID_ARG":
+    case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
+      return ownAnswers.unforwardable(`This request cannot be forwarded: ${error.message}.`);
+    case "UND_ERR_HEADERS_TIMEOUT":
+      return ownAnswers.timedOut(`The upstream ${host} did not answer within ${timeouts.headersMs / 1000} s.`);
+    case "UND_ERR_CONNECT_TIMEOUT":
+    case "ETIMEDOUT":
+      return ownAnswers.unreachable(
+        `There was no connection to the upstream ${host} within ${timeouts.connectMs / 1000} s: ${check}.`,
+      );
+    case "ECONNREFUSED":
+      return ownAnswers.unreachable(`Nothing accepts connections at the upstream ${host}: ${check}.`);
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return ownAnswers.unreachable(`The name of the upstream ${host} cannot be resolved (${code}): ${check}.`);
+    case "UND_ERR_SOCKET":
+    case "ECONNRESET":
+    case "EPIPE":
+      return ownAnswers.unreachable(
+        `The upstream ${host} closed the connection before it answered: try again, and if that does not help, ${check}.`,
+      );
+  }
+  if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|TLS|SSL/.test(code)) {
+    const mend = "check HEADROOM_UPSTREAM_URL, or set NODE_EXTRA_CA_CERTS if a proxy re-signs your traffic";
+    return ownAnswers.unreachable(`The TLS certificate of the upstream ${host} was not accepted (${code}): ${mend}.`);
+  }
+  return ownAnswers.unreachable(`The upstream ${host} could not be called (${code}): ${check}.`);
+}

@@ -1,0 +1,126 @@
+import { Readable } from "node:stream";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import type { CallTaker } from "./node-door.ts";
+import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
+
+/**
+ * Serves one `Request`. Slower than the Node door, and with what the Fetch standard leaves out: no interim answers, no
+ * trailers, header names in lower case. The promise settles when the answer's head is known.
+ */
+export function handleWeb(request: Request, calls: CallTaker): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const url = new URL(request.url);
+    const body = new WebBody(request);
+    const rawHeaders: string[] = [];
+    for (const [name, value] of request.headers) {
+      // The framework in front adds these; they tell of its own network and were not said by the client.
+      if (!name.startsWith("x-forwarded-")) rawHeaders.push(name, value);
+    }
+    const arrival: Arrival = { method: request.method, target: url.pathname + url.search, rawHeaders, body };
+    const sink = new WebSink(request.method, resolve, reject);
+    const exchange = calls.accept(arrival, sink);
+    sink.client = exchange;
+    request.signal.addEventListener("abort", () => exchange.cut());
+    if (request.signal.aborted) exchange.cut();
+    else calls.run(exchange);
+  });
+}
+
+class WebBody implements ArrivalBody {
+  readonly #stream: Readable | null;
+
+  constructor(request: Request) {
+    // The two declarations of ReadableStream, the DOM's and Node's, describe one object.
+    this.#stream = request.body === null ? null : Readable.fromWeb(request.body as NodeReadableStream<Uint8Array>);
+    this.#stream?.on("error", () => {});
+  }
+
+  collect(maxBytes: number, done: (body: Buffer | null) => void): void {
+    if (this.#stream === null) {
+      done(Buffer.alloc(0));
+      return;
+    }
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    this.#stream.on("data", (chunk: Uint8Array) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) chunks.push(chunk);
+      else if (bytes - chunk.length <= maxBytes) {
+        chunks.length = 0;
+        done(null);
+      }
+    });
+    this.#stream.on("end", () => {
+      if (bytes <= maxBytes) done(Buffer.concat(chunks, bytes));
+    });
+  }
+
+  stream(): Readable | null {
+    return this.#stream;
+  }
+
+  discard(): void {
+    this.#stream?.resume();
+  }
+}
+
+type Client = { resume(): void; hangUp(): void };
+
+class WebSink implements Sink {
+  client: Client | null = null;
+  readonly #method: string;
+  readonly #resolve: (response: Response) => void;
+  readonly #reject: (error: Error) => void;
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  #hasStarted = false;
+
+  constructor(method: string, resolve: (response: Response) => void, reject: (error: Error) => void) {
+    this.#method = method;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  inform(): void {}
+
+  start(status: number, reason: string, rawHeaders: string[]): void {
+    const headers = new Headers();
+    for (let at = 0; at + 1 < rawHeaders.length; at += 2)
+      headers.append(rawHeaders[at] ?? "", rawHeaders[at + 1] ?? "");
+    const hasBody = this.#method !== "HEAD" && status !== 204 && status !== 205 && status !== 304;
+    const response = new Response(hasBody ? this.#body() : null, { status, statusText: reason, headers });
+    this.#hasStarted = true;
+    this.#resolve(response);
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#controller === null) return true;
+    this.#controller.enqueue(chunk);
+    return (this.#controller.desiredSize ?? 0) > 0;
+  }
+
+  end(): void {
+    this.#controller?.close();
+  }
+
+  cut(): void {
+    const error = new Error("the answer was cut off");
+    if (this.#hasStarted) this.#controller?.error(error);
+    else this.#reject(error);
+  }
+
+  #body(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => this.client?.resume(),
+        cancel: () => {
+          this.#controller = null;
+          this.client?.hangUp();
+        },
+      },
+      { highWaterMark: 64 * 1024, size: (chunk) => chunk.byteLength },
+    );
+  }
+}

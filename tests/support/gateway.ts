@@ -1,0 +1,139 @@
+import { EventEmitter, once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
+import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
+import { systemClock } from "../../lib/kit/clock.ts";
+import { silentLog } from "../../lib/kit/log.ts";
+import type { Place } from "../../lib/limits/place.ts";
+import type { CallPlace, PromptTokens } from "../../lib/usage/live-usage.ts";
+import { CallRecord } from "../../lib/usage/schema.ts";
+
+export type Door = "node" | "web";
+export const DOORS: readonly Door[] = ["node", "web"];
+
+/** Keeps what a gateway recorded, and lets tests wait for it. */
+export class Records {
+  readonly calls: CallRecord[] = [];
+  readonly #events = new EventEmitter();
+
+  record(call: CallRecord): void {
+    // What is recorded must fit the contract to the letter.
+    this.calls.push(CallRecord.parse(call));
+    this.#events.emit("call");
+  }
+
+  async atLeast(count: number): Promise<CallRecord[]> {
+    while (this.calls.length < count) await once(this.#events, "call");
+    return this.calls;
+  }
+
+  async only(): Promise<CallRecord> {
+    const [call] = await this.atLeast(1);
+    if (!call || this.calls.length !== 1) throw new Error(`${this.calls.length} calls were recorded instead of one`);
+    return call;
+  }
+}
+
+export type LiveEvent =
+  | { kind: "open"; place: CallPlace }
+  | { kind: "prompt"; tokens: PromptTokens }
+  | { kind: "progress"; bytes: number }
+  | { kind: "close"; call: CallRecord };
+
+export type OpenDoor = {
+  url: string;
+  gateway: Gateway;
+  records: Records;
+  live: LiveEvent[];
+  observed: { place: Place; observed: ObservedLimit[]; sentAtMs: number }[];
+  close(): Promise<void>;
+};
+
+export const AGENT_KEY = "hr_test_0123456789";
+export const AGENT_KEY_ID = "01935f00-0000-7000-8000-000000000001";
+
+/** A gateway before an upstream, behind a real HTTP server, through either door. */
+export async function openDoor(
+  door: Door,
+  upstreamUrl: string,
+  options: Partial<Omit<GatewayOptions, "upstream">> & { apiKey?: string | null } = {},
+): Promise<OpenDoor> {
+  const records = new Records();
+  const live: LiveEvent[] = [];
+  const observed: OpenDoor["observed"] = [];
+  const { apiKey = "sk-ant-upstream", ...rest } = options;
+  const gateway = createGateway({
+    upstream: { name: "anthropic", baseUrl: upstreamUrl, apiKey },
+    agentKeys: { find: (secret) => (secret === AGENT_KEY ? { id: AGENT_KEY_ID, name: "night-batch" } : null) },
+    live: {
+      open(place) {
+        live.push({ kind: "open", place });
+        return {
+          prompt: (tokens) => live.push({ kind: "prompt", tokens }),
+          progress: (bytes) => live.push({ kind: "progress", bytes }),
+          close: (call) => live.push({ kind: "close", call }),
+        };
+      },
+    },
+    limits: { observe: (place, limits, sentAtMs) => observed.push({ place, observed: limits, sentAtMs }) },
+    recorder: records,
+    clock: systemClock,
+    log: silentLog,
+    passThrough: true,
+    believeLabels: true,
+    ...rest,
+  });
+  const server = createServer({ requestTimeout: 0 }, (req, res) => {
+    if (door === "node") gateway.handleNode(req, res);
+    else void serveWeb(gateway, req, res);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const close = async () => {
+    await gateway.close(0);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return { url, gateway, records, live, observed, close };
+}
+
+/** What a framework does between a Node server and a route handler. */
+async function serveWeb(gateway: Gateway, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const abort = new AbortController();
+  res.on("close", () => abort.abort());
+  res.on("error", () => {});
+  const headers = new Headers();
+  for (let at = 0; at + 1 < req.rawHeaders.length; at += 2) {
+    const name = req.rawHeaders[at] ?? "";
+    if (!/^(?:connection|transfer-encoding|keep-alive)$/i.test(name))
+      headers.append(name, req.rawHeaders[at + 1] ?? "");
+  }
+  const hasBody = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
+  const body = hasBody ? (Readable.toWeb(req) as ReadableStream<Uint8Array>) : null;
+  try {
+    const request = new Request(`http://${req.headers.host}${req.url}`, {
+      method: req.method ?? "GET",
+      headers,
+      body,
+      signal: abort.signal,
+      ...(body ? { duplex: "half" } : {}),
+    });
+    const response = await gateway.handleWeb(request);
+    res.writeHead(response.status, response.statusText, [...response.headers].flat());
+    if (response.body === null) res.end();
+    else {
+      res.flushHeaders();
+      for await (const chunk of Readable.fromWeb(response.body as NodeReadableStream<Uint8Array>)) {
+        if (!res.write(chunk)) await Promise.race([once(res, "drain"), once(res, "close")]);
+      }
+      res.end();
+    }
+  } catch {
+    // A real framework breaks the connection too when a body fails.
+    if (res.headersSent) res.socket?.destroySoon();
+    else res.destroy();
+  }
+}
