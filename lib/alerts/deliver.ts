@@ -138,7 +138,7 @@ export class Deliverer {
     const { database, holder, log } = this.#options;
     this.#isWoken = false;
     try {
-      for (const [id, result] of this.#unrecorded) await this.#record(id, result);
+      for (const [id, result] of this.#unrecorded) await this.#recordAgain(id, result);
       for (;;) {
         const room = MAX_IN_FLIGHT - this.#inFlight.size;
         if (room <= 0) return POLL_MS;
@@ -241,6 +241,17 @@ export class Deliverer {
     this.#unrecorded.delete(id);
     if (disabledReason)
       this.#options.log.warn({ notification: id, reason: disabledReason }, "a channel was switched off");
+  }
+
+  /** Waits on while the database is away; gives up a record that it refuses, which the lease then settles. */
+  async #recordAgain(id: string, result: Result): Promise<void> {
+    try {
+      await this.#record(id, result);
+    } catch (error) {
+      if (error instanceof AppError && error.code === "unavailable") throw error;
+      this.#unrecorded.delete(id);
+      this.#options.log.error({ notification: id, fault: messageOf(error) }, "a delivery could not be recorded");
+    }
   }
 
   #schedule(delayMs: number): void {

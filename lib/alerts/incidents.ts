@@ -90,7 +90,7 @@ export class Incidents {
       const before = this.#open.get(sample.key) ?? null;
       const after = step(before, sample, { nowMs, elapsedMs, createId: () => createId(nowMs) });
       if (after.incident && after.happenings.some((happening) => happening.event === "alert.firing")) {
-        after.incident.alert.topAgents = topAgents(sample.pool.key, sample.limiter.limiter).slice(0, 3);
+        after.incident.alert.topAgents = topAgents(sample.pool.key, sample.limiter.limiter).slice(0, 3).map(tidy);
       }
       this.#take(sample.key, before, after, sample.rule.channelIds);
     }
@@ -187,6 +187,18 @@ export class Incidents {
     const change = this.#changes.get(tracked.alert.id);
     if (change) change.alert = tracked.alert;
   }
+}
+
+/** Agents name themselves: a character that no database or terminal takes must not cost the alert. */
+function tidy({ agent, share }: TopAgent): TopAgent {
+  return {
+    agent: agent
+      .replace(/\p{Cc}+/gu, " ")
+      .trim()
+      .toWellFormed()
+      .slice(0, 200),
+    share,
+  };
 }
 
 function whyUnwatched(alert: Alert, rules: readonly Rule[]): ResolvedReason | null {

@@ -17,5 +17,5 @@ export function tidyAnswer(text: string, secrets: readonly string[] = []): strin
   for (const pattern of PATTERNS) clean = clean.replace(pattern, MARK);
   // Control characters, bidirectional overrides and the replacement character have no place in a log.
   clean = clean.replace(/[\p{Cc}\p{Cf}\uFFFD]+/gu, " ").trim();
-  return clean.slice(0, 1_024);
+  return clean.slice(0, 1_024).toWellFormed();
 }

@@ -11,7 +11,7 @@ export function listRules({ database }: AlertsContext): Promise<Rule[]> {
 /** In force within a second. Throws `invalid_input` when its lines contradict or a channel does not exist. */
 export async function createRule({ database, engine }: AlertsContext, input: RuleInput): Promise<Rule> {
   requireSense(input);
-  const rule = await database.call("rules_save", { rule: input }, Rule);
+  const rule = await database.call("rules_save", { rule: { ...input, id: null } }, Rule);
   engine.refresh();
   return rule;
 }
