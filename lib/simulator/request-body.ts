@@ -1,0 +1,74 @@
+import type { IncomingMessage } from "node:http";
+import { promisify } from "node:util";
+import { brotliDecompress, gunzip, inflate, zstdDecompress } from "node:zlib";
+import { ApiError, invalidRequest } from "./api-error.ts";
+
+/** 32 MB for Messages and count_tokens. */
+export const MAX_BODY_BYTES = 32 * 1024 * 1024;
+
+const decoders = {
+  gzip: promisify(gunzip),
+  deflate: promisify(inflate),
+  br: promisify(brotliDecompress),
+  zstd: promisify(zstdDecompress),
+};
+
+/** Reads the whole body, decoded. Throws ApiError: 413 when it is too large, 400 when its encoding is wrong. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge(request);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    const buffer: Buffer = chunk;
+    bytes += buffer.length;
+    if (bytes > MAX_BODY_BYTES) throw tooLarge(request);
+    chunks.push(buffer);
+  }
+  const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+  const encoding = request.headers["content-encoding"] ?? "identity";
+  return encoding === "identity" ? body : decode(body, encoding);
+}
+
+/** Parses JSON, failing as the API does. */
+export function parseJson(body: Buffer): unknown {
+  try {
+    const value: unknown = JSON.parse(body.toString("utf8"));
+    return value;
+  } catch (error) {
+    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? body.length);
+    const before = body.toString("utf8").slice(0, position).split("\n");
+    const column = (before.at(-1)?.length ?? 0) + 1;
+    throw invalidRequest(
+      `The request body is not valid JSON: unexpected character: line ${before.length} column ${column} (char ${position})`,
+    );
+  }
+}
+
+async function decode(body: Buffer, encoding: string): Promise<Buffer> {
+  const decoder = Object.entries(decoders).find(([name]) => name === encoding.trim().toLowerCase())?.[1];
+  if (!decoder) {
+    throw new ApiError(400, "invalid_request_error", `Content-Encoding "${encoding}" is not supported`, {
+      errorCode: "request_body_encoding_unsupported",
+    });
+  }
+  try {
+    return await decoder(body, { maxOutputLength: MAX_BODY_BYTES });
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new ApiError(413, "request_too_large", "Request exceeds the maximum size once decoded", {
+        errorCode: "request_body_too_large_after_decoding",
+      });
+    }
+    throw new ApiError(400, "invalid_request_error", "The request body is not valid for its Content-Encoding", {
+      errorCode: "request_body_encoding_invalid",
+    });
+  }
+}
+
+/** The rest of the body is let run into nothing, so that the client gets to read the answer. */
+function tooLarge(request: IncomingMessage): ApiError {
+  request.resume();
+  return new ApiError(413, "request_too_large", "Request exceeds the maximum size", {
+    headers: { connection: "close" },
+  });
+}
