@@ -22,6 +22,8 @@ await main().catch((error: unknown) => {
 
 async function main(): Promise<void> {
   requireNode();
+  // Relative paths in settings are meant from the project's folder, wherever this is started.
+  process.chdir(import.meta.dirname);
   const { values: flags } = parseArgs({
     options: {
       dev: { type: "boolean", default: false },
@@ -63,7 +65,7 @@ async function main(): Promise<void> {
   dashboard = (request, response) => handle(request, response);
 
   process.stdout.write(welcome(url, runtime.operators.setupToken, env));
-  if (demo) await demo.startDemo({ runtime, url, signal: stop.signal, ...flags });
+  if (demo) await demo.startDemo({ url, database: runtime.database, signal: stop.signal, flags });
 }
 
 function requireNode(): void {

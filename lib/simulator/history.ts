@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Alert, Rule } from "../alerts/schema.ts";
 import { poolOf } from "../anthropic/pools.ts";
 import { priceUsage } from "../anthropic/prices.ts";
 import { NO_USAGE } from "../anthropic/usage.ts";
@@ -38,6 +39,41 @@ export function writeHistory(
   mkdirSync(spoolDir, { recursive: true, mode: 0o700 });
   const lines = calls.map((call) => `${JSON.stringify(call)}\n`).join("");
   writeFileSync(join(spoolDir, "calls-00000001.jsonl"), lines, { mode: 0o600 });
+}
+
+/** The alert that goes with the storm, long over: the rule fired as it began. */
+export function pastAlert(rule: Rule, upstream: string, nowMs: number): Alert {
+  const startMs = nowMs - STORM.hoursAgo * HOUR_MS;
+  const at = (minutes: number) => new Date(startMs + minutes * 60_000).toISOString();
+  const limit = 2_000_000;
+  return {
+    id: createId(startMs),
+    ruleId: rule.id,
+    ruleName: rule.name,
+    severity: rule.severity,
+    state: "resolved",
+    upstream,
+    pool: "opus-5.5",
+    poolName: "Opus 5.5",
+    lane: "standard",
+    limiter: "input_tokens",
+    threshold: rule.threshold,
+    utilisation: 0.61,
+    used: 0.61 * limit,
+    limit,
+    limitSource: "header",
+    peakUtilisation: 1,
+    topAgents: [
+      { agent: STORM.agent, share: 0.78 },
+      { agent: "contract-reader", share: 0.09 },
+      { agent: "code-review", share: 0.06 },
+    ],
+    pendingSince: at(0.5),
+    firedAt: at(0.7),
+    recoveringSince: at(STORM.minutes + 1),
+    resolvedAt: at(STORM.minutes + 3),
+    resolvedReason: "recovered",
+  };
 }
 
 /** 0.1 at night, 1 around 14:00 UTC, half of it on Saturdays and Sundays. */
