@@ -386,6 +386,10 @@ begin
                or transition -> 'channelIds' @> to_jsonb(c.id::text))
         on conflict do nothing;
       else
+        -- Workers keep off these rows until this commits, or the one that has them now is waited for: otherwise a firing
+        -- claimed just now would be delivered and never resolved.
+        perform 1 from gateway.notifications f
+        where f.alert_id = (doc ->> 'id')::uuid and f.event = 'alert.firing' order by f.id for update;
         -- A resolve goes to whoever heard, may have heard, or is hearing right now that it fired. Who has not been told
         -- yet needs neither.
         insert into gateway.notifications (alert_id, channel_id, event, event_number, snapshot)

@@ -1,14 +1,20 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { AlertEngine } from "../../lib/alerts/engine.ts";
 import { listAlerts } from "../../lib/alerts/service/alerts.ts";
 import { createRule, deleteRule, listRules } from "../../lib/alerts/service/rules.ts";
 import { silentLog } from "../../lib/kit/log.ts";
+import { openTestDatabase, type TestDatabase } from "../support/database.ts";
 import { poolAt } from "./factories.ts";
 import { openWorld, type World } from "./world.ts";
 
+let db: TestDatabase;
 let world: World;
+beforeAll(async () => {
+  db = await openTestDatabase();
+});
+afterAll(() => db.close());
 beforeEach(async () => {
-  world = await openWorld();
+  world = await openWorld(db);
 });
 afterEach(() => world.close());
 

@@ -9,7 +9,7 @@ import { AppError } from "../../lib/kit/errors.ts";
 import { silentLog } from "../../lib/kit/log.ts";
 import { SecretBox } from "../../lib/kit/secret-box.ts";
 import type { PoolState } from "../../lib/limits/schema.ts";
-import { openTestDatabase, type TestDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
 import { type Mailbox, openMailbox } from "../support/smtp.ts";
 import { openWebhookReceiver, type WebhookReceiver } from "../support/webhook-receiver.ts";
 import { poolAt } from "./factories.ts";
@@ -39,8 +39,9 @@ export type World = {
   close(): Promise<void>;
 };
 
-export async function openWorld(): Promise<World> {
-  const db = await openTestDatabase();
+/** A world of its own on a database that the tests of one file share: what the one before left is wiped first. */
+export async function openWorld(db: TestDatabase): Promise<World> {
+  await reset(db);
   const receiver = await openWebhookReceiver();
   const mailbox = await openMailbox();
   const clock = new ManualClock();
@@ -126,7 +127,22 @@ export async function openWorld(): Promise<World> {
       for (const instance of instances) await instance.close();
       await receiver.close();
       await mailbox.close();
-      await db.close();
     },
   };
+}
+
+/** The rules as the migrations left them, by database. */
+const seeds = new WeakMap<TestDatabase, string>();
+
+async function reset(db: TestDatabase): Promise<void> {
+  const [row] = await db.sql("select coalesce(jsonb_agg(to_jsonb(r)), '[]')::text as rules from gateway.alert_rules r");
+  const seed = seeds.get(db) ?? String(row?.rules);
+  seeds.set(db, seed);
+  await db.sql(
+    "truncate gateway.notifications, gateway.alerts, gateway.alert_channels, gateway.alert_rules, gateway.leases",
+  );
+  await db.sql(
+    "insert into gateway.alert_rules select * from jsonb_populate_recordset(null::gateway.alert_rules, $1::jsonb)",
+    [seed],
+  );
 }

@@ -47,8 +47,10 @@ export function createAddressGuard(options: AddressGuardOptions = {}): AddressGu
       const url = new URL(text);
       if (url.protocol !== "https:" && url.protocol !== "http:") return "the URL must begin with https:// or http://";
       if (url.username || url.password) return "the URL must not carry a user name or password";
-      const host = url.hostname.replace(/^\[|\]$/g, "");
-      return ipaddr.isValid(host) && !isAllowed(host) ? refusal(host) : null;
+      const name = url.hostname.replace(/^\[|\]$/g, "");
+      // Not every resolver knows it with a dot, or below it; RFC 6761 says what they all mean.
+      const host = /(^|\.)localhost\.?$/.test(name) ? "127.0.0.1" : name;
+      return ipaddr.isValid(host) && !isAllowed(host) ? refusal(name) : null;
     },
     lookup(hostname, lookupOptions, callback) {
       resolve(hostname).then(

@@ -18,7 +18,11 @@ export async function createChannel(ctx: AlertsContext, input: ChannelInput): Pr
   kind.check(input.settings);
   const secret = kind.createSecret();
   const sealed = secret === null ? null : ctx.secretBox.seal(secret, CHANNEL_SECRET);
-  const channel = await ctx.database.call("channels_save", { channel: { ...input, id: null, secret: sealed } }, Channel);
+  const channel = await ctx.database.call(
+    "channels_save",
+    { channel: { ...input, id: null, secret: sealed } },
+    Channel,
+  );
   return { ...channel, secret };
 }
 
