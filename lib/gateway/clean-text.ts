@@ -4,7 +4,7 @@
  */
 export function cleanText(value: string | null, maxLength = 200): string | null {
   if (value === null) return null;
-  const text = (UNFIT.test(value) ? value.replace(UNFIT_ALL, "") : value).trim();
+  const text = (PRINTABLE.test(value) ? value : value.replace(UNFIT, "")).trim();
   if (text === "") return null;
   return (text.length > maxLength ? text.slice(0, maxLength) : text).toWellFormed();
 }
@@ -16,7 +16,7 @@ export function headerText(value: string | null): string | null {
   return utf8.includes("\ufffd") ? value : utf8;
 }
 
+const PRINTABLE = /^[ -~]*$/;
 /** Control characters, and the invisible ones that reorder or hide text on a page. */
-const UNFIT = /[\p{Cc}\p{Cf}]/u;
-const UNFIT_ALL = /[\p{Cc}\p{Cf}]/gu;
+const UNFIT = /[\p{Cc}\p{Cf}]/gu;
 const BEYOND_ASCII = /[\u0080-\u00ff]/;

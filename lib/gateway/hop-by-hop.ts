@@ -12,6 +12,7 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
 
 /** Takes out the fields that a Connection header names. Names and values in turn. */
 export function removeNominated(rawHeaders: string[], connection: string): string[] {
+  if (connection === "keep-alive" || connection === "close") return rawHeaders;
   const names = connection
     .toLowerCase()
     .split(",")

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { Exchange } from "./exchange.ts";
+import { GrowingBody } from "./growing-body.ts";
 import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
 
 /** How a door hands calls in: first it makes the exchange, then, once it can tell of its client, it lets it run. */
@@ -27,20 +28,12 @@ class NodeBody implements ArrivalBody {
 
   collect(maxBytes: number, done: (body: Buffer | null) => void): void {
     const req = this.#req;
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const body = new GrowingBody(Number(req.headers["content-length"] ?? 0), maxBytes);
     req.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxBytes) chunks.push(chunk);
-      else if (bytes - chunk.length <= maxBytes) {
-        chunks.length = 0;
-        done(null);
-      }
+      if (body.push(chunk)) done(null);
     });
     req.on("end", () => {
-      if (bytes > maxBytes) return;
-      const [only] = chunks;
-      done(chunks.length === 1 && only ? only : Buffer.concat(chunks, bytes));
+      if (!body.isTooLong) done(body.take());
     });
   }
 

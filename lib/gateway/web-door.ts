@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { GrowingBody } from "./growing-body.ts";
 import type { CallTaker } from "./node-door.ts";
 import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
 
@@ -28,8 +29,10 @@ export function handleWeb(request: Request, calls: CallTaker): Promise<Response>
 
 class WebBody implements ArrivalBody {
   readonly #stream: Readable | null;
+  readonly #announced: number;
 
   constructor(request: Request) {
+    this.#announced = Number(request.headers.get("content-length") ?? 0);
     // The two declarations of ReadableStream, the DOM's and Node's, describe one object.
     this.#stream = request.body === null ? null : Readable.fromWeb(request.body as NodeReadableStream<Uint8Array>);
     this.#stream?.on("error", () => {});
@@ -40,18 +43,12 @@ class WebBody implements ArrivalBody {
       done(Buffer.alloc(0));
       return;
     }
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
+    const body = new GrowingBody(this.#announced, maxBytes);
     this.#stream.on("data", (chunk: Uint8Array) => {
-      bytes += chunk.length;
-      if (bytes <= maxBytes) chunks.push(chunk);
-      else if (bytes - chunk.length <= maxBytes) {
-        chunks.length = 0;
-        done(null);
-      }
+      if (body.push(chunk)) done(null);
     });
     this.#stream.on("end", () => {
-      if (bytes <= maxBytes) done(Buffer.concat(chunks, bytes));
+      if (!body.isTooLong) done(body.take());
     });
   }
 
