@@ -15,8 +15,10 @@ const GRACE_MS = 30_000;
 type Handler = (request: IncomingMessage, response: ServerResponse) => unknown;
 
 await main().catch((error: unknown) => {
+  const told = error instanceof Error ? error.message : String(error);
   const expected = error instanceof Error && error.name === "AppError";
-  process.stderr.write(`\n${expected ? error.message : error instanceof Error ? error.stack : String(error)}\n\n`);
+  process.stderr.write(`\n${expected ? told : `Headroom could not start: ${told}`}\n\n`);
+  if (process.env.HEADROOM_LOG_LEVEL === "debug") console.error(error);
   process.exit(1);
 });
 

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { AppError, messageOf } from "../kit/errors.ts";
 import type { Env } from "./env.ts";
 
@@ -23,16 +23,22 @@ export function readSecrets(env: Env): Secrets {
 }
 
 function keep(path: string): string {
-  try {
-    mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
-    writeFileSync(path, randomBytes(32).toString("base64url"), { flag: "wx", mode: 0o600 });
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw unusable(path, error);
-  }
-  const value = readFileSync(path, "utf8").trim();
+  const value = readOrMake(path);
   if (value.length < 32)
     throw unusable(path, new Error("it holds fewer than 32 characters; delete it to get a new one"));
   return value;
+}
+
+function readOrMake(path: string): string {
+  try {
+    if (!existsSync(path)) {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      writeFileSync(path, randomBytes(32).toString("base64url"), { flag: "wx", mode: 0o600 });
+    }
+    return readFileSync(path, "utf8").trim();
+  } catch (error) {
+    throw unusable(path, error);
+  }
 }
 
 function unusable(path: string, error: unknown): AppError {
