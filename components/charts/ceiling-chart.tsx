@@ -6,9 +6,9 @@ import { formatClock, formatShort } from "#components/ui/format.ts";
 import { CRITICAL_SHARE, WARNING_SHARE } from "#components/ui/tone.ts";
 import { CeilingBack, CeilingFront } from "./ceiling-marks.tsx";
 import { ChartTooltip } from "./chart-tooltip.tsx";
+import classes from "./charts.module.css";
 import { axisTicks, type ChartPoint, timeTicks } from "./sliding.ts";
 import { useMeasuredWidth } from "./use-measured-width.ts";
-import classes from "./charts.module.css";
 
 export const FUTURE_MS = 100_000;
 const MARGIN = { top: 4, right: 50, bottom: 0, left: 0 };
@@ -98,7 +98,7 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
               type="linear"
               stroke="none"
               fill={index === 0 ? `url(#${id}fill)` : "var(--hr-used)"}
-              fillOpacity={index === 0 ? 1 : 0.26}
+              fillOpacity={index === 0 ? 1 : 0.2}
               activeDot={false}
               isAnimationActive={false}
             />
@@ -112,7 +112,13 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
             activeDot={{ r: 3, strokeWidth: 0, fill: "var(--hr-text)" }}
             isAnimationActive={false}
           />
-          <ReferenceLine y={limit} stroke="var(--hr-ceiling)" strokeWidth={2} strokeDasharray={confirmed ? undefined : "4 3"} zIndex={450} />
+          <ReferenceLine
+            y={limit}
+            stroke="var(--hr-ceiling)"
+            strokeWidth={2}
+            strokeDasharray={confirmed ? undefined : "4 3"}
+            zIndex={450}
+          />
           <Tooltip
             content={<ChartTooltip parts={parts} limit={limit} />}
             cursor={{ stroke: "var(--hr-text)", strokeWidth: 1 }}
@@ -133,7 +139,17 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
 });
 
 /** Three flat colours, changed where the thresholds lie: no blend between them. */
-function ThresholdColours({ id, limit, y, opacity }: { id: string; limit: number; y: (value: number) => number; opacity: number }) {
+function ThresholdColours({
+  id,
+  limit,
+  y,
+  opacity,
+}: {
+  id: string;
+  limit: number;
+  y: (value: number) => number;
+  opacity: number;
+}) {
   const bottom = y(0);
   const stop = (share: number) => Math.min(1, Math.max(0, (bottom - y(limit * share)) / Math.max(1, bottom)));
   const steps = [

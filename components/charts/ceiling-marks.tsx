@@ -6,6 +6,8 @@ import type { ChartPoint } from "./sliding.ts";
 /** The newest seconds hold estimates of open streams. */
 const ESTIMATED_MS = 5_000;
 const MAX_MARKS = 4;
+/** What the forecast's words need; with less room they stand before the now line. */
+const BAND_WIDTH = 46;
 
 type Frame = { limit: number; y: (value: number) => number; left: number; right: number; top: number };
 
@@ -67,7 +69,13 @@ export function CeilingFront(props: FrontProps) {
     <g>
       {firstKnown - from > 15_000 && (
         <g>
-          <rect x={left} y={y(limit)} width={x(firstKnown) - left} height={bottom - y(limit)} className={classes.noData} />
+          <rect
+            x={left}
+            y={y(limit)}
+            width={x(firstKnown) - left}
+            height={bottom - y(limit)}
+            className={classes.noData}
+          />
           {x(firstKnown) - left > 60 && (
             <text x={(left + x(firstKnown)) / 2} y={bottom - 8} textAnchor="middle" className={classes.markText}>
               no data
@@ -78,10 +86,20 @@ export function CeilingFront(props: FrontProps) {
       {shown.map((mark) => (
         <MarkLine key={`${mark.at}${mark.label}`} {...{ mark, x, top, bottom, left }} />
       ))}
-      <rect x={x(to - ESTIMATED_MS)} y={y(drawn)} width={nowX - x(to - ESTIMATED_MS)} height={bottom - y(drawn)} className={classes.veil} />
+      <rect
+        x={x(to - ESTIMATED_MS)}
+        y={y(drawn)}
+        width={nowX - x(to - ESTIMATED_MS)}
+        height={bottom - y(drawn)}
+        className={classes.veil}
+      />
       <line x1={nowX} x2={nowX} y1={top} y2={bottom} className={classes.now} />
-      {now - drawn > limit * 0.02 && <line x1={nowX} x2={nowX} y1={y(drawn)} y2={y(now)} stroke={tone} className={classes.unseen} />}
-      {forecast && limit > now && <Wedge {...{ forecast, limit, now, y, nowX, right, tone, top }} perMs={(right - nowX) / future} />}
+      {now - drawn > limit * 0.02 && (
+        <line x1={nowX} x2={nowX} y1={y(drawn)} y2={y(now)} stroke={tone} className={classes.unseen} />
+      )}
+      {forecast && limit > now && (
+        <Wedge {...{ forecast, limit, now, y, nowX, right, tone, top }} perMs={(right - nowX) / future} />
+      )}
       {last && <circle cx={nowX} cy={y(now)} r={4} fill={tone} className={classes.dot} />}
     </g>
   );
@@ -114,7 +132,12 @@ function Wedge({ forecast, limit, now, y, nowX, right, tone, top, perMs }: Wedge
         fill={tone}
         fillOpacity={0.4}
       />
-      <text x={nowX + 4} y={Math.max(top + 11, y(limit) - 7)} className={classes.bandText}>
+      <text
+        x={right - nowX < BAND_WIDTH ? nowX - 5 : nowX + 4}
+        y={Math.max(top + 11, y(limit) - 7)}
+        textAnchor={right - nowX < BAND_WIDTH ? "end" : "start"}
+        className={classes.bandText}
+      >
         {forecast.label}
       </text>
     </g>
@@ -129,9 +152,23 @@ function MarkLine({ mark, x, top, bottom, left }: MarkLineProps) {
   const roomLeft = at - left > 80;
   return (
     <g>
-      {mark.until && <rect x={at} y={top} width={Math.max(0, x(mark.until) - at)} height={bottom - top} fill={colour} fillOpacity={0.1} />}
+      {mark.until && (
+        <rect
+          x={at}
+          y={top}
+          width={Math.max(0, x(mark.until) - at)}
+          height={bottom - top}
+          fill={colour}
+          fillOpacity={0.1}
+        />
+      )}
       <line x1={at} x2={at} y1={top} y2={bottom} stroke={colour} strokeDasharray="3 3" />
-      <text x={roomLeft ? at - 5 : at + 5} y={bottom - 34} textAnchor={roomLeft ? "end" : "start"} className={classes.markText}>
+      <text
+        x={roomLeft ? at - 5 : at + 5}
+        y={bottom - 34}
+        textAnchor={roomLeft ? "end" : "start"}
+        className={classes.markText}
+      >
         {mark.label}
       </text>
     </g>

@@ -7,7 +7,15 @@ import { areaPath, linePath } from "./paths.ts";
 import type { ChartPoint } from "./sliding.ts";
 import { useMeasuredWidth } from "./use-measured-width.ts";
 
-type MiniChartProps = { points: readonly ChartPoint[]; limit: number; confirmed: boolean; from: number; to: number; tone: Tone; height: number };
+type MiniChartProps = {
+  points: readonly ChartPoint[];
+  limit: number;
+  confirmed: boolean;
+  from: number;
+  to: number;
+  tone: Tone;
+  height: number;
+};
 
 /** The small sibling of the ceiling chart: line, fill, ceiling, hatching. Its words stand beside it. */
 export function MiniChart({ points, limit, confirmed, from, to, tone, height }: MiniChartProps) {
@@ -23,7 +31,7 @@ export function MiniChart({ points, limit, confirmed, from, to, tone, height }: 
   return (
     <div ref={attach} style={{ height }} aria-hidden>
       {width > 0 && (
-        <svg width={width} height={height} className={classes.mini}>
+        <svg width={width} height={height} className={classes.mini} aria-hidden>
           <defs>
             <pattern id={id} width={6} height={6} patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
               <line x1={0} y1={0} x2={0} y2={6} className={classes.hatch} />
@@ -33,7 +41,14 @@ export function MiniChart({ points, limit, confirmed, from, to, tone, height }: 
           <path d={areaPath(places, y(0))} fill={toneColor(tone)} fillOpacity={0.11} />
           <path d={linePath(places)} stroke={toneColor(tone)} className={classes.miniLine} />
           <line x1={0} x2={width} y1={y(0)} y2={y(0)} className={classes.base} />
-          <line x1={0} x2={width} y1={y(limit)} y2={y(limit)} className={classes.miniCeiling} strokeDasharray={confirmed ? undefined : "4 3"} />
+          <line
+            x1={0}
+            x2={width}
+            y1={y(limit)}
+            y2={y(limit)}
+            className={classes.miniCeiling}
+            strokeDasharray={confirmed ? undefined : "4 3"}
+          />
           {last && <circle cx={last.x} cy={last.y} r={2.5} fill={toneColor(tone)} />}
         </svg>
       )}

@@ -12,8 +12,10 @@ export function MinuteTicks({ minutes }: { minutes: readonly number[] }) {
       <line x1={0} x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} className={classes.base} />
       {minutes.map((count, minute) => {
         const height = count > 0 ? 4 + (count / peak) * (HEIGHT - 5) : 0;
-        // biome-ignore lint/suspicious/noArrayIndexKey: a minute's place is what it is
-        return <rect key={minute} x={minute * step} width={Math.max(1.2, step - 0.6)} y={HEIGHT - height} height={height} />;
+        return (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a minute's place is what it is
+          <rect key={minute} x={minute * step} width={Math.max(1.2, step - 0.6)} y={HEIGHT - height} height={height} />
+        );
       })}
     </svg>
   );

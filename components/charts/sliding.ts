@@ -9,7 +9,9 @@ export const MAX_POINTS = 300;
 export type PerSecond = { start: number; values: readonly number[] };
 
 /** One instant of a chart. `parts` are stacked in their order; null where nothing was measured. */
-export type ChartPoint = { at: number; parts: readonly number[]; total: number } | { at: number; parts: null; total: null };
+export type ChartPoint =
+  | { at: number; parts: readonly number[]; total: number }
+  | { at: number; parts: null; total: null };
 
 /** Sums of the 60 entries that end with each one. Before 60 entries exist, the sum of those that do. */
 export function slidingMinute(values: readonly number[]): number[] {

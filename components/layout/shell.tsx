@@ -1,5 +1,6 @@
 "use client";
 
+import { IconAlertTriangleFilled } from "@tabler/icons-react";
 import Link from "next/link";
 import { usePathname } from "next/navigation";
 import type { ReactNode } from "react";
@@ -56,6 +57,7 @@ function Navigation({ alerts }: { alerts: number }) {
 function AlertCount({ count }: { count: number }) {
   return (
     <span className={classes.count}>
+      <IconAlertTriangleFilled size={12} aria-hidden />
       {count}
       <span className={classes.hidden}> firing</span>
     </span>

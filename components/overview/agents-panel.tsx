@@ -8,8 +8,8 @@ import { formatUsd } from "#lib/kit/money.ts";
 import type { AgentUse } from "#lib/overview/schema.ts";
 import classes from "./agents-panel.module.css";
 import type { Chosen } from "./choose-limiter.ts";
-import { LIMITER_WORDS } from "./limiter-words.ts";
 import { limiterShares } from "./limiter-shares.ts";
+import { LIMITER_WORDS } from "./limiter-words.ts";
 
 const ROWS = 12;
 
@@ -32,16 +32,16 @@ export function AgentsPanel({ agents, chosen }: { agents: readonly AgentUse[]; c
               <th scope="col" className={table.number}>
                 Counted input
               </th>
-              <th scope="col" className={`${table.number} ${table.wide}`}>
+              <th scope="col" className={`${table.number} ${table.wide} ${table.mid}`}>
                 Cache reads
               </th>
               <th scope="col" className={`${table.number} ${table.wide}`}>
                 Output
               </th>
-              <th scope="col" className={table.wide}>
+              <th scope="col" className={`${table.wide} ${table.gap}`}>
                 Share of {chosen.pool.name} {LIMITER_WORDS[chosen.limiter.limiter].phrase}
               </th>
-              <th scope="col" className={`${table.number} ${table.wide}`}>
+              <th scope="col" className={`${table.number} ${table.wide} ${table.mid}`}>
                 Refused
               </th>
               <th scope="col" className={`${table.number} ${table.wide}`}>
@@ -82,19 +82,19 @@ function AgentRow({ agent, share, most, tone }: AgentRowProps) {
       <td className={table.number}>
         <Count value={agent.countedInput} />
       </td>
-      <td className={`${table.number} ${table.wide} ${table.muted}`}>
+      <td className={`${table.number} ${table.wide} ${table.mid} ${table.muted}`}>
         <Count value={agent.cacheRead} />
       </td>
       <td className={`${table.number} ${table.wide}`}>
         <Count value={agent.output} />
       </td>
-      <td className={table.wide}>
+      <td className={`${table.wide} ${table.gap}`}>
         <span className={classes.share}>
           <ShareBar share={share / most} tone={tone} />
           <span>{formatPercent(share)}</span>
         </span>
       </td>
-      <td className={`${table.number} ${table.wide} ${agent.refused > 0 ? table.bad : ""}`}>
+      <td className={`${table.number} ${table.wide} ${table.mid} ${agent.refused > 0 ? table.bad : ""}`}>
         <Count value={agent.refused} />
       </td>
       <td className={`${table.number} ${table.wide}`}>{formatUsd(agent.costTodayNanoUsd)}</td>

@@ -12,7 +12,15 @@ import { LIMITER_WORDS } from "./limiter-words.ts";
 const ORDER = { firing: 0, pending: 1, recovering: 2, resolved: 3 } as const;
 
 /** The gravest open alert in one sentence, and how many more there are. */
-export function AlertStrip({ alerts, pools, atMs }: { alerts: readonly Alert[]; pools: readonly PoolState[]; atMs: number }) {
+export function AlertStrip({
+  alerts,
+  pools,
+  atMs,
+}: {
+  alerts: readonly Alert[];
+  pools: readonly PoolState[];
+  atMs: number;
+}) {
   const [first, ...more] = alerts.toSorted(
     (a, b) => ORDER[a.state] - ORDER[b.state] || (a.severity === b.severity ? 0 : a.severity === "critical" ? -1 : 1),
   );
@@ -42,7 +50,12 @@ function sentence(alert: Alert, pools: readonly PoolState[], atMs: number): stri
   const poolKey = `${alert.upstream}/${alert.pool}/${alert.lane}`;
   const band = findLimiter(pools, { pool: poolKey, limiter: alert.limiter })?.limiter.secondsToLimit;
   const top = alert.topAgents[0];
-  const since = { pending: alert.pendingSince, firing: alert.firedAt, recovering: alert.recoveringSince, resolved: null };
+  const since = {
+    pending: alert.pendingSince,
+    firing: alert.firedAt,
+    recovering: alert.recoveringSince,
+    resolved: null,
+  };
   const start = since[alert.state];
   return [
     band && `limit in about ${formatBand(band.min, band.max)}`,

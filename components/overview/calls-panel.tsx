@@ -25,11 +25,12 @@ export function CallsPanel({ calls }: { calls: readonly CallRecord[] }) {
       note="as they end"
       aside={
         <span className={classes.waiting} data-some={waiting > 0 || undefined}>
-          {waiting > 0 ? `${waiting === calls.length ? `${waiting}+` : waiting} new, held while you point here` : "newest first"}
+          {waiting > 0
+            ? `${waiting === calls.length ? `${waiting}+` : waiting} new, held while you point here`
+            : "newest first"}
         </span>
       }
     >
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: pointing here holds the rows; nothing is to be operated */}
       <div
         className={table.scroll}
         data-holding={waiting > 0 || undefined}
@@ -47,13 +48,13 @@ export function CallsPanel({ calls }: { calls: readonly CallRecord[] }) {
               <th scope="col" className={`${table.number} ${table.wide}`}>
                 Counted input
               </th>
-              <th scope="col" className={`${table.number} ${table.wide}`}>
+              <th scope="col" className={`${table.number} ${table.wide} ${table.mid}`}>
                 Cache read
               </th>
               <th scope="col" className={`${table.number} ${table.wide}`}>
                 Output
               </th>
-              <th scope="col" className={`${table.number} ${table.wide}`}>
+              <th scope="col" className={`${table.number} ${table.wide} ${table.mid}`}>
                 TTFT
               </th>
               <th scope="col" className={`${table.number} ${table.wide}`}>
@@ -84,14 +85,14 @@ function CallRow({ call }: { call: CallRecord }) {
       <td className={table.muted} title={`ended ${formatDay(endedMs)} UTC`}>
         {formatClock(endedMs)}
       </td>
-      <td className={`${table.strong} ${table.cut}`} title={call.agent}>
+      <td className={`${table.strong} ${table.cut} ${classes.agent}`} title={call.agent}>
         {call.agent}
       </td>
       <td className={table.cut} title={call.model ?? undefined}>
         {pool ? (
           <>
             <span className={classes.family} style={{ background: `var(--hr-${pool.family})` }} aria-hidden />
-            {pool.name}
+            <span className={classes.model}>{pool.name}</span>
           </>
         ) : (
           <span className={table.faint}>{call.endpoint}</span>
@@ -103,13 +104,13 @@ function CallRow({ call }: { call: CallRecord }) {
       <td className={`${table.number} ${table.wide}`}>
         <Count value={call.inputTokens + call.cacheWriteTokens} />
       </td>
-      <td className={`${table.number} ${table.wide} ${table.muted}`}>
+      <td className={`${table.number} ${table.wide} ${table.mid} ${table.muted}`}>
         <Count value={call.cacheReadTokens} />
       </td>
       <td className={`${table.number} ${table.wide}`}>
         <Count value={call.outputTokens} />
       </td>
-      <td className={`${table.number} ${table.wide} ${table.muted}`}>
+      <td className={`${table.number} ${table.wide} ${table.mid} ${table.muted}`}>
         {call.ttftMs === null ? UNKNOWN : formatLatency(call.ttftMs)}
       </td>
       <td className={`${table.number} ${table.wide}`}>{formatLatency(call.latencyMs)}</td>

@@ -25,8 +25,8 @@ export function CostPanel({ cost }: { cost: Overview["cost"] }) {
       </div>
       {cost.unpricedCallsToday > 0 && (
         <p className={classes.unpriced}>
-          {cost.unpricedCallsToday} {cost.unpricedCallsToday === 1 ? "call" : "calls"} today used a model without a known
-          price and {cost.unpricedCallsToday === 1 ? "is" : "are"} not in these sums.
+          {cost.unpricedCallsToday} {cost.unpricedCallsToday === 1 ? "call" : "calls"} today used a model without a
+          known price and {cost.unpricedCallsToday === 1 ? "is" : "are"} not in these sums.
         </p>
       )}
     </Panel>

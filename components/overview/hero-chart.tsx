@@ -1,6 +1,5 @@
 "use client";
 
-import { SegmentedControl } from "@mantine/core";
 import { useMemo } from "react";
 import { CeilingChart, type Mark } from "#components/charts/ceiling-chart.tsx";
 import { FreeStrip } from "#components/charts/free-strip.tsx";
@@ -48,14 +47,6 @@ export function HeroChart({ overview, chosen, rangeSeconds, onChoose }: HeroChar
       <div className={classes.chartHead}>
         <h2>{words.perMinute}</h2>
         <Legend parts={parts} hasForecast={forecast !== null} />
-        <SegmentedControl
-          size="xs"
-          className={classes.pick}
-          aria-label="Limiter shown"
-          data={pool.limiters.map((entry) => ({ value: entry.limiter, label: LIMITER_WORDS[entry.limiter].short }))}
-          value={limiter.limiter}
-          onChange={(value) => onChoose(value)}
-        />
       </div>
       <CeilingChart
         points={points}
@@ -81,7 +72,12 @@ export function HeroChart({ overview, chosen, rangeSeconds, onChoose }: HeroChar
         {pool.limiters
           .filter((entry) => entry.limiter !== limiter.limiter)
           .map((entry) => (
-            <Companion key={entry.limiter} {...{ pool, series, fromSeconds, atSeconds }} limiter={entry} onChoose={onChoose} />
+            <Companion
+              key={entry.limiter}
+              {...{ pool, series, fromSeconds, atSeconds }}
+              limiter={entry}
+              onChoose={onChoose}
+            />
           ))}
       </div>
     </div>
@@ -120,7 +116,9 @@ function useForecast({ pool, limiter }: Chosen) {
 
 function alertMarks(alerts: Overview["alerts"], { pool, limiter }: Chosen): Mark[] {
   return alerts
-    .filter((alert) => `${alert.upstream}/${alert.pool}/${alert.lane}` === pool.key && alert.limiter === limiter.limiter)
+    .filter(
+      (alert) => `${alert.upstream}/${alert.pool}/${alert.lane}` === pool.key && alert.limiter === limiter.limiter,
+    )
     .map((alert) => ({
       at: Date.parse(alert.firedAt ?? alert.pendingSince),
       label: alert.firedAt ? "fires" : `${formatPercent(alert.threshold)} crossed`,

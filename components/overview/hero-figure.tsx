@@ -1,6 +1,8 @@
 import { formatBand, formatCount, formatPercent, formatUsed, percentOf } from "#components/ui/format.ts";
 import { GaugeBar } from "#components/ui/gauge-bar.tsx";
+import { Segments } from "#components/ui/segments.tsx";
 import { toneColor, toneOf, toneText } from "#components/ui/tone.ts";
+import type { Limiter } from "#lib/anthropic/pools.ts";
 import type { Chosen } from "./choose-limiter.ts";
 import classes from "./hero.module.css";
 import { describeSource, isConfirmed, LIMITER_WORDS } from "./limiter-words.ts";
@@ -10,11 +12,12 @@ type HeroFigureProps = {
   /** Chosen by itself, or picked by the reader. */
   automatic: boolean;
   atMs: number;
+  onChoose: (limiter: Limiter) => void;
   onFollowTightest: () => void;
 };
 
 /** The number, the bar, the time that is left, and what it all rests on. */
-export function HeroFigure({ chosen, automatic, atMs, onFollowTightest }: HeroFigureProps) {
+export function HeroFigure({ chosen, automatic, atMs, onChoose, onFollowTightest }: HeroFigureProps) {
   const { pool, limiter } = chosen;
   const stale = pool.state === "stale";
   const tone = stale ? "stale" : toneOf(limiter.utilisation);
@@ -53,6 +56,14 @@ export function HeroFigure({ chosen, automatic, atMs, onFollowTightest }: HeroFi
         {forecastText(chosen, atMs)}
       </p>
       <p className={classes.rate}>{rateText(chosen, left, unit)}</p>
+      <Segments
+        label="Limiter shown"
+        className={classes.pick}
+        fullWidth
+        data={pool.limiters.map((entry) => ({ value: entry.limiter, label: LIMITER_WORDS[entry.limiter].short }))}
+        value={limiter.limiter}
+        onChange={onChoose}
+      />
       <dl className={classes.facts}>
         <Fact name="Used">{formatCount(limiter.used)}</Fact>
         <Fact name="Left" strong>

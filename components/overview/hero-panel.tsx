@@ -21,7 +21,7 @@ type HeroPanelProps = {
 export function HeroPanel({ overview, chosen, automatic, rangeSeconds, onChoose, onFollowTightest }: HeroPanelProps) {
   return (
     <section className={classes.hero} aria-label="Tightest limit">
-      <HeroFigure {...{ chosen, automatic, onFollowTightest }} atMs={Date.parse(overview.at)} />
+      <HeroFigure {...{ chosen, automatic, onChoose, onFollowTightest }} atMs={Date.parse(overview.at)} />
       <HeroChart {...{ overview, chosen, rangeSeconds, onChoose }} />
       <WhoUsesIt chosen={chosen} agents={overview.agents} />
     </section>

@@ -1,9 +1,16 @@
 "use client";
 
 import { useMemo } from "react";
-import { Sparkline } from "#components/charts/sparkline.tsx";
 import { chartPoints } from "#components/charts/sliding.ts";
-import { formatCount, formatDuration, formatPercent, formatShort, formatUsed, percentOf } from "#components/ui/format.ts";
+import { Sparkline } from "#components/charts/sparkline.tsx";
+import {
+  formatCount,
+  formatDuration,
+  formatPercent,
+  formatShort,
+  formatUsed,
+  percentOf,
+} from "#components/ui/format.ts";
 import { GaugeBar } from "#components/ui/gauge-bar.tsx";
 import { toneOf, toneText } from "#components/ui/tone.ts";
 import type { LimiterState, PoolState } from "#lib/limits/schema.ts";
@@ -30,7 +37,12 @@ export function LimiterGauge({ pool, limiter, title, series, atMs, isChosen, onC
   const atSeconds = Math.floor(atMs / 1_000);
   const shares = useMemo(() => {
     if (pool.state === "unseen" || limiter.limit <= 0) return null;
-    const points = chartPoints(limiterSeries(pool, limiter.limiter, series).series, atSeconds - SPARK_SECONDS, atSeconds, 61);
+    const points = chartPoints(
+      limiterSeries(pool, limiter.limiter, series).series,
+      atSeconds - SPARK_SECONDS,
+      atSeconds,
+      61,
+    );
     return points.map((point) => (point.total === null ? null : point.total / limiter.limit));
   }, [pool, limiter, series, atSeconds]);
   const look = pool.state === "stale" ? "stale" : pool.state === "live" ? "plain" : "idle";
@@ -74,7 +86,8 @@ export function LimiterGauge({ pool, limiter, title, series, atMs, isChosen, onC
 }
 
 function footText(pool: PoolState, limiter: LimiterState, atMs: number): string {
-  if (pool.state === "idle" && pool.lastCallAt) return `no calls in ${formatDuration(atMs - Date.parse(pool.lastCallAt))}`;
+  if (pool.state === "idle" && pool.lastCallAt)
+    return `no calls in ${formatDuration(atMs - Date.parse(pool.lastCallAt))}`;
   if (pool.state === "stale" && limiter.observedAt) {
     return `last known, ${formatDuration(atMs - Date.parse(limiter.observedAt))} ago`;
   }

@@ -75,7 +75,11 @@ function PoolRow({ pool, overview, chosenRef, onChoose }: PoolRowProps) {
           </span>
           {newest && <span>{describeSource(newest, atMs)}</span>}
           {combined && (
-            <button type="button" className={classes.combined} onClick={() => onChoose({ pool: pool.key, limiter: "tokens" })}>
+            <button
+              type="button"
+              className={classes.combined}
+              onClick={() => onChoose({ pool: pool.key, limiter: "tokens" })}
+            >
               combined tokens {formatPercent(combined.utilisation)} of {formatShort(combined.limit)}
             </button>
           )}

@@ -1,6 +1,5 @@
 "use client";
 
-import { SegmentedControl } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { createParser, parseAsNumberLiteral, useQueryState } from "nuqs";
 import { PageBody } from "#components/layout/page-body.tsx";
@@ -9,13 +8,18 @@ import { useSingleKeys } from "#components/layout/shortcuts.tsx";
 import { useLive } from "#components/live/live-provider.tsx";
 import { Block } from "#components/ui/block.tsx";
 import { Key } from "#components/ui/key.tsx";
+import { Segments } from "#components/ui/segments.tsx";
 import { LIMITERS } from "#lib/anthropic/pools.ts";
 import { findTightest, formatLimiterRef, isSameLimiter, parseLimiterRef } from "./choose-limiter.ts";
-import { OverviewView } from "./overview-view.tsx";
 import classes from "./overview-view.module.css";
+import { OverviewView } from "./overview-view.tsx";
 import { WaitingView } from "./waiting-view.tsx";
 
 const parseAsLimiter = createParser({ parse: parseLimiterRef, serialize: formatLimiterRef, eq: isSameLimiter });
+const RANGES = [
+  { value: "5", label: "5 min" },
+  { value: "15", label: "15 min" },
+] as const;
 const parseAsMinutes = parseAsNumberLiteral([5, 15]).withDefault(15);
 
 /** The first page: the way in before any call, the control tower afterwards. */
@@ -30,21 +34,23 @@ export function OverviewPage() {
     if (pool && limiter) void setPicked({ pool, limiter });
   };
   useHotkeys(
-    keysOn ? [...[0, 1, 2].map((index): [string, () => void] => [String(index + 1), () => pickLimiter(index)]), ["0", () => void setPicked(null)]] : [],
+    keysOn
+      ? [
+          ...[0, 1, 2].map((index): [string, () => void] => [String(index + 1), () => pickLimiter(index)]),
+          ["0", () => void setPicked(null)],
+        ]
+      : [],
   );
   const isWaiting = overview !== null && !overview.hasCalls;
   return (
     <>
       <PageHeader title="Overview">
         {!isWaiting && (
-          <SegmentedControl
-            size="xs"
-            aria-label="Range of the charts"
-            data={[
-              { value: "5", label: "5 min" },
-              { value: "15", label: "15 min" },
-            ]}
-            value={String(minutes)}
+          <Segments
+            label="Range of the charts"
+            className={classes.range}
+            data={RANGES}
+            value={minutes === 5 ? "5" : "15"}
             onChange={(value) => void setMinutes(value === "5" ? 5 : 15)}
           />
         )}
@@ -88,7 +94,12 @@ function Foot({ isWaiting }: { isWaiting: boolean }) {
         )}
       </span>
       <span>
-        <Key>1</Key> <Key>2</Key> <Key>3</Key> choose the limiter · <Key>?</Key> shortcuts
+        {!isWaiting && (
+          <>
+            <Key>1</Key> <Key>2</Key> <Key>3</Key> choose the limiter ·{" "}
+          </>
+        )}
+        <Key>?</Key> shortcuts
       </span>
     </>
   );

@@ -3,27 +3,62 @@ import type { Refusal } from "#lib/usage/schema.ts";
 type Words = { title: string; short: string; help: string };
 
 const WORDS: Record<Refusal, Words> = {
-  requests: { title: "Requests/min", short: "RPM", help: "The limit of requests per minute was reached; waiting helps." },
-  input_tokens: { title: "Input tokens/min", short: "ITPM", help: "The limit of counted input was reached; waiting helps." },
+  requests: {
+    title: "Requests/min",
+    short: "RPM",
+    help: "The limit of requests per minute was reached; waiting helps.",
+  },
+  input_tokens: {
+    title: "Input tokens/min",
+    short: "ITPM",
+    help: "The limit of counted input was reached; waiting helps.",
+  },
   output_tokens: { title: "Output tokens/min", short: "OTPM", help: "The limit of output was reached; waiting helps." },
   tokens: { title: "All tokens/min", short: "TPM", help: "The combined token limit was reached; waiting helps." },
-  rate_limit: { title: "Rate limit, unnamed", short: "rate limit", help: "A 429 that did not say which limit it meant." },
+  rate_limit: {
+    title: "Rate limit, unnamed",
+    short: "rate limit",
+    help: "A 429 that did not say which limit it meant.",
+  },
   acceleration: { title: "Acceleration", short: "acceleration", help: "Use grew too fast; ramp up more slowly." },
   spend_cap: { title: "Spend cap", short: "spend cap", help: "A spend limit was reached; retrying does not help." },
-  overloaded: { title: "Overloaded", short: "overloaded", help: "The upstream had no capacity (529); retry with back-off." },
+  overloaded: {
+    title: "Overloaded",
+    short: "overloaded",
+    help: "The upstream had no capacity (529); retry with back-off.",
+  },
   authentication: { title: "Authentication", short: "key refused", help: "The key was not accepted." },
   permission: { title: "Permission", short: "not permitted", help: "The key may not use this model or endpoint." },
   billing: { title: "Billing", short: "billing", help: "The organisation's billing needs attention." },
-  invalid: { title: "Invalid request", short: "invalid", help: "The request itself was wrong; retrying does not help." },
+  invalid: {
+    title: "Invalid request",
+    short: "invalid",
+    help: "The request itself was wrong; retrying does not help.",
+  },
   not_found: { title: "Not found", short: "not found", help: "No such model or endpoint." },
   too_large: { title: "Too large", short: "too large", help: "The request was larger than the upstream takes." },
   timeout: { title: "Timeout", short: "timeout", help: "No answer came in time." },
-  upstream_fault: { title: "Upstream fault", short: "upstream fault", help: "The upstream failed (5xx) or was unreachable." },
-  gateway_fault: { title: "Headroom fault", short: "Headroom fault", help: "Headroom itself failed; its log says more." },
+  upstream_fault: {
+    title: "Upstream fault",
+    short: "upstream fault",
+    help: "The upstream failed (5xx) or was unreachable.",
+  },
+  gateway_fault: {
+    title: "Headroom fault",
+    short: "Headroom fault",
+    help: "Headroom itself failed; its log says more.",
+  },
 };
 
 /** Always listed, that a zero can be seen to be one. */
-export const MAIN_REFUSALS = ["input_tokens", "output_tokens", "requests", "acceleration", "spend_cap", "overloaded"] as const;
+export const MAIN_REFUSALS = [
+  "input_tokens",
+  "output_tokens",
+  "requests",
+  "acceleration",
+  "spend_cap",
+  "overloaded",
+] as const;
 
 export function describeRefusal(refusal: string): Words {
   return (WORDS as Record<string, Words | undefined>)[refusal] ?? { title: refusal, short: refusal, help: "" };

@@ -1,8 +1,8 @@
 import { MinuteTicks } from "#components/charts/minute-ticks.tsx";
 import { Panel } from "#components/ui/panel.tsx";
 import type { Overview } from "#lib/overview/schema.ts";
-import classes from "./refusals-panel.module.css";
 import { describeRefusal, MAIN_REFUSALS } from "./refusal-words.ts";
+import classes from "./refusals-panel.module.css";
 
 /** Why calls were not served: each cause wants another reaction, so they are never one number. */
 export function RefusalsPanel({ refusals }: { refusals: Overview["refusals"] }) {

@@ -6,7 +6,10 @@ import { useRef } from "react";
  * Rows that stand still while `isHeld`: what came since waits, counted, until the reader lets go. A row is held by
  * identity, so the list under the pointer neither moves nor changes.
  */
-export function useHeldRows<Row extends { id: string }>(rows: readonly Row[], isHeld: boolean): [shown: readonly Row[], waiting: number] {
+export function useHeldRows<Row extends { id: string }>(
+  rows: readonly Row[],
+  isHeld: boolean,
+): [shown: readonly Row[], waiting: number] {
   const held = useRef<readonly Row[]>(rows);
   if (!isHeld) held.current = rows;
   return [held.current, countNew(rows, held.current)];

@@ -8,8 +8,8 @@ import { Badge } from "#components/ui/badge.tsx";
 import { CodeBlock } from "#components/ui/code-block.tsx";
 import { formatCount } from "#components/ui/format.ts";
 import { GaugeBar } from "#components/ui/gauge-bar.tsx";
-import { PanelHead } from "#components/ui/panel.tsx";
 import panel from "#components/ui/panel.module.css";
+import { PanelHead } from "#components/ui/panel.tsx";
 import type { PoolState } from "#lib/limits/schema.ts";
 import type { GatewayState, Overview } from "#lib/overview/schema.ts";
 import { LIMITER_WORDS } from "./limiter-words.ts";
@@ -82,14 +82,14 @@ function Snippets({ url }: { url: string }) {
     <Tabs defaultValue={snippets[0]?.id} keepMounted={false} className={classes.tabs}>
       <Tabs.List aria-label="Client">
         {snippets.map((snippet) => (
-          <Tabs.Tab key={snippet.id} value={snippet.id}>
+          <Tabs.Tab key={snippet.id} value={snippet.id} className={classes.tab}>
             {snippet.label}
           </Tabs.Tab>
         ))}
       </Tabs.List>
       {snippets.map((snippet) => (
         <Tabs.Panel key={snippet.id} value={snippet.id} pt={12}>
-          <CodeBlock code={snippet.code} label={`${snippet.label} example`} />
+          <CodeBlock code={snippet.code} label={`${snippet.label} example`} marked={url} />
         </Tabs.Panel>
       ))}
     </Tabs>

@@ -22,9 +22,10 @@ export function GaugeBar({ share, tone, look = "plain", dashedCeiling = false, t
           style={{ transform: `scaleX(${Math.min(1, Math.max(0, share))})` }}
         />
       </div>
-      {look !== "idle" && [WARNING_SHARE, CRITICAL_SHARE].map((at) => (
-        <span key={at} className={classes.notch} style={{ left: `${at * 100}%` }} />
-      ))}
+      {look !== "idle" &&
+        [WARNING_SHARE, CRITICAL_SHARE].map((at) => (
+          <span key={at} className={classes.notch} style={{ left: `${at * 100}%` }} />
+        ))}
       <span className={classes.ceiling} data-dashed={dashedCeiling || undefined} />
     </div>
   );

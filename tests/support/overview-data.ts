@@ -17,7 +17,16 @@ const PLANS: PoolPlan[] = [
   {
     pool: "opus-5.5",
     perMinute: { requests: 412, input: 1_090_000, cacheWrite: 600_000, cacheRead: 4_900_000, output: 214_000 },
-    agents: { "nightly-labeller": 0.46, "code-review": 0.27, "checkout-bot": 0.11, "support-triage": 0.09, "docs-search": 0.03, "release-notes": 0.02, "pr-titles": 0.015, "lint-fixer": 0.005 },
+    agents: {
+      "nightly-labeller": 0.46,
+      "code-review": 0.27,
+      "checkout-bot": 0.11,
+      "support-triage": 0.09,
+      "docs-search": 0.03,
+      "release-notes": 0.02,
+      "pr-titles": 0.015,
+      "lint-fixer": 0.005,
+    },
   },
   {
     pool: "sonnet-5.5",
@@ -142,8 +151,14 @@ export class OverviewSource {
 
   #pools(): PoolState[] {
     return [
-      ...PLANS.map((plan, index) => this.#pool(plan, this.#look === "stale" && index > 0 ? "stale" : "live", [0.4, 0.2, 1.1][index] ?? 1)),
-      { ...restingPool("fable-5.x"), state: "idle" as const, lastCallAt: new Date(this.#atMs - 6 * 3_600_000).toISOString() },
+      ...PLANS.map((plan, index) =>
+        this.#pool(plan, this.#look === "stale" && index > 0 ? "stale" : "live", [0.4, 0.2, 1.1][index] ?? 1),
+      ),
+      {
+        ...restingPool("fable-5.x"),
+        state: "idle" as const,
+        lastCallAt: new Date(this.#atMs - 6 * 3_600_000).toISOString(),
+      },
       ...["opus-5", "sonnet-5", "haiku-4.5"].map(restingPool),
     ];
   }
@@ -151,7 +166,11 @@ export class OverviewSource {
   #pool(plan: PoolPlan, state: PoolState["state"], ageSeconds: number): PoolState {
     const resting = restingPool(plan.pool);
     const heard = this.#atMs + 400 - (state === "stale" ? 240_000 : ageSeconds * 1_000);
-    const columns = { requests: ["requests"], input_tokens: ["input", "cacheWrite"], output_tokens: ["output"] } as const;
+    const columns = {
+      requests: ["requests"],
+      input_tokens: ["input", "cacheWrite"],
+      output_tokens: ["output"],
+    } as const;
     const limiters = resting.limiters.map((limiter): LimiterState => {
       const name = limiter.limiter as keyof typeof columns;
       const seen = Math.round(this.#usedInMinute(plan, columns[name]));

@@ -11,7 +11,9 @@ export default async function LoginPage({ searchParams }: Props) {
   return (
     <Message title="Sign in">
       {used && (
-        <p role="alert">This link was used already, or Headroom has started anew since. It prints a new one each time.</p>
+        <p role="alert">
+          This link was used already, or Headroom has started anew since. It prints a new one each time.
+        </p>
       )}
       <p>Open the link that Headroom printed when it started, or paste the admin token.</p>
       <SignInForm />

@@ -1,0 +1,40 @@
+import type { Alert, Channel, ChannelInput, Notification, Rule, RuleInput } from "#lib/alerts/schema.ts";
+
+/** The doors of `/api` that this page uses. Each throws an Error with the gateway's own sentence. */
+export const alertsApi = {
+  listAlerts: () => send<{ alerts: Alert[] }>("GET", "/api/alerts?limit=50").then((answer) => answer.alerts),
+  listRules: () => send<{ rules: Rule[] }>("GET", "/api/rules").then((answer) => answer.rules),
+  createRule: (rule: RuleInput) => send("POST", "/api/rules", rule),
+  updateRule: (id: string, change: Partial<RuleInput>) => send("PATCH", `/api/rules/${id}`, change),
+  deleteRule: (id: string) => send("DELETE", `/api/rules/${id}`),
+  listChannels: () => send<{ channels: Channel[] }>("GET", "/api/channels").then((answer) => answer.channels),
+  createChannel: (channel: ChannelInput) =>
+    send<{ channel: Channel; secret: string | null }>("POST", "/api/channels", channel),
+  updateChannel: (id: string, change: { enabled: boolean }) => send("PATCH", `/api/channels/${id}`, change),
+  deleteChannel: (id: string) => send("DELETE", `/api/channels/${id}`),
+  testChannel: (id: string) => send<{ notification: Notification }>("POST", `/api/channels/${id}/test`),
+  listNotifications: () =>
+    send<{ notifications: Notification[] }>("GET", "/api/notifications?limit=30").then(
+      (answer) => answer.notifications,
+    ),
+  replayNotification: (id: string) => send("POST", `/api/notifications/${id}/replay`),
+};
+
+async function send<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+  const answer = await reach(path, {
+    method,
+    cache: "no-store",
+    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  const value: Answer & { error?: { message: string } } = await answer.json();
+  if (!answer.ok) throw new Error(value.error?.message ?? `Headroom answered ${answer.status}.`);
+  return value;
+}
+
+async function reach(path: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, init);
+  } catch (cause) {
+    throw new Error("Headroom could not be reached. Is it running?", { cause });
+  }
+}
