@@ -29,12 +29,12 @@ const CHARACTERS_PER_TOKEN = 4;
 const THINKING_SHARE = 0.3;
 
 /**
- * What the simulator answers: the same for the same body under the same seed. Lengths are log-normal (median 220
+ * What the simulator answers: the same for the same request under the same seed. Lengths are log-normal (median 220
  * tokens), bounded by `max_tokens`; tools are called when the caller forces it, wishes it, or asks for it in the prompt:
  * `use the tool NAME`, or `use the tool NAME with {"its": "input"}`.
  */
-export function planAnswer(request: MessageRequest, wishes: Wishes, bodyHash: number): Answer {
-  const random = seeded(bodyHash);
+export function planAnswer(request: MessageRequest, wishes: Wishes, hash: number): Answer {
+  const random = seeded(hash);
   const drawn = Math.round(Math.min(LONGEST_DRAW, Math.max(1, logNormal(random, MEDIAN_TOKENS, SIGMA))));
   const wanted = wishes.outputTokens ?? drawn;
   if (wishes.stopReason === "refusal") return emptyAnswer("refusal");
@@ -55,9 +55,14 @@ export function planAnswer(request: MessageRequest, wishes: Wishes, bodyHash: nu
   return finish(blocks, wishes.stopReason ?? natural, request);
 }
 
-/** A number for a body under a seed. */
-export function hashBody(body: Buffer, seed: number): number {
-  return createHash("sha1").update(String(seed)).update(body).digest().readUInt32BE(0);
+/**
+ * A number for a request under a seed. Streamed or not makes no difference, and only the last turn is read whole: the
+ * conversation before it can be long, and its length tells it apart well enough.
+ */
+export function hashRequest(request: MessageRequest, seed: number): number {
+  const { model, maxTokens, messages, system, tools } = request;
+  const about = [seed, model.id, maxTokens, messages.length, system.length, tools.length, messages.at(-1)];
+  return createHash("sha1").update(JSON.stringify(about)).digest().readUInt32BE(0);
 }
 
 function finish(blocks: AnswerBlock[], stopReason: StopReason, request: MessageRequest): Answer {
@@ -158,20 +163,28 @@ function parseInput(text: string | undefined): unknown {
   }
 }
 
-const WORDS =
-  "the call left as soon as there was room and every token was counted where it was spent so the bucket filled again before the next burst came in over the wire and nobody had to wait for long which is what a steady hand on the valve is for".split(
-    " ",
-  );
+const SENTENCES = [
+  "Every call left as soon as there was room for it.",
+  "The bucket filled again before the next burst came in.",
+  "Tokens were counted where they were spent, and nowhere twice.",
+  "Nobody had to wait for long, and the urgent ones not at all.",
+  "A limit that is known early is a limit that nobody hits.",
+  "What was cached was read, and cost a tenth of what it would have.",
+  "The answer is short, for the question was.",
+  "Two of the tests failed; the second one failed because of the first.",
+  "I would begin with the smallest of the three files.",
+  "Here is the plan: measure, change one thing, measure again.",
+];
 const PROSE_CHARACTERS = 16_384;
 let proseStock = "";
 
-/** Plain words, four characters a token, beginning somewhere else each time. */
+/** Plain sentences, four characters a token, beginning somewhere else each time. */
 function prose(tokens: number, random: () => number): string {
   if (proseStock === "") {
     const pick = seeded(1);
-    while (proseStock.length < PROSE_CHARACTERS) proseStock += `${WORDS[Math.floor(pick() * WORDS.length)]} `;
+    while (proseStock.length < PROSE_CHARACTERS) proseStock += `${SENTENCES[Math.floor(pick() * SENTENCES.length)]} `;
   }
-  const start = Math.floor(random() * PROSE_CHARACTERS);
+  const start = proseStock.indexOf(". ", Math.floor(random() * (PROSE_CHARACTERS - 200))) + 2;
   const length = tokens * CHARACTERS_PER_TOKEN;
   const copies = Math.ceil((start + length) / proseStock.length);
   return (copies === 1 ? proseStock : proseStock.repeat(copies)).slice(start, start + length);

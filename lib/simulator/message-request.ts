@@ -128,7 +128,7 @@ export function parseBetas(header: string | undefined): string[] {
     .split(",")
     .map((beta) => beta.trim())
     .filter(Boolean);
-  const unknown = betas.filter((beta) => !/^[a-z0-9][a-z0-9-]*-\d{4}-\d{2}-\d{2}$/.test(beta));
+  const unknown = betas.filter((beta) => !/^[a-z0-9][a-z0-9-]*-\d{4}-?\d{2}-?\d{2}$/.test(beta));
   if (unknown.length > 0) {
     const names = unknown.map((beta) => `\`${beta}\``).join(", ");
     throw invalidRequest(

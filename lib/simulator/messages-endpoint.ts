@@ -1,5 +1,5 @@
 import { getPool, poolOf } from "../anthropic/pools.ts";
-import { type Answer, hashBody, planAnswer } from "./answer.ts";
+import { type Answer, hashRequest, planAnswer } from "./answer.ts";
 import { negotiate, openSink } from "./answer-sink.ts";
 import { ApiError, invalidRequest, overloaded } from "./api-error.ts";
 import type { Exchange } from "./exchange.ts";
@@ -22,13 +22,13 @@ const TICK_MS = 40;
 
 /** `POST /v1/messages`. Throws ApiError for everything that is refused before an answer begins. */
 export async function createMessage(exchange: Exchange, state: SimulatorState): Promise<void> {
-  const { request, wishes, body } = await readMessageRequest(exchange, "messages");
+  const { request, wishes } = await readMessageRequest(exchange, "messages");
   const draws = seeded(state.nextDraw());
   const fault = wishes.fault ?? drawFault(state.faults, draws());
   exchange.fault = fault;
   if (fault === "reset") return exchange.hangUp();
   const refusal = fault && refusalOf(fault, request.stream, draws());
-  if (refusal && fault !== "acceleration") throw refusal;
+  if (refusal) throw refusal;
 
   const prompt = lookUpPrompt(request, wishes, state, exchange.arrivedMs);
   const pool = getPool(exchange.pool ?? "");
@@ -37,10 +37,6 @@ export async function createMessage(exchange: Exchange, state: SimulatorState): 
   const limit = state.limits.limitsOf(request.lane === "fast" ? `${pool.id}/fast` : pool.id).input_tokens;
   const estimate = estimateOf(counted, limit, state.inputEstimateError, draws());
   const nowMs = exchange.clock.now();
-  if (refusal) {
-    // The buckets hold enough and nothing is taken: only growth is refused.
-    throw refusal;
-  }
   const admission = state.limits.admit({ pool: pool.id, lane: request.lane, inputTokens: estimate }, nowMs);
   exchange.lane = admission.lane;
   if (!admission.admitted) {
@@ -50,7 +46,7 @@ export async function createMessage(exchange: Exchange, state: SimulatorState): 
   const answer =
     fault === "refusal"
       ? planAnswer(request, { ...wishes, stopReason: "refusal" }, 0)
-      : planAnswer(request, wishes, hashBody(body, state.seed));
+      : planAnswer(request, wishes, hashRequest(request, state.seed));
   if (answer.stopReason === "refusal" && answer.outputTokens === 0) exchange.billed = false;
   await deliver({
     exchange,
@@ -84,7 +80,7 @@ export async function countTokens(exchange: Exchange, state: SimulatorState): Pr
 async function readMessageRequest(
   exchange: Exchange,
   endpoint: "messages" | "count_tokens",
-): Promise<{ request: MessageRequest; wishes: Wishes; body: Buffer }> {
+): Promise<{ request: MessageRequest; wishes: Wishes }> {
   const { headers } = exchange.request;
   const version = parseVersion(first(headers["anthropic-version"]));
   const betas = parseBetas(first(headers["anthropic-beta"]));
@@ -93,14 +89,13 @@ async function readMessageRequest(
     throw invalidRequest(`Content-Type must be application/json, but is "${contentType}"`);
   }
   const wishes = parseWishes(headers);
-  const body = await readBody(exchange.request);
-  const json = parseJson(body);
+  const json = parseJson(await readBody(exchange.request));
   const request = parseMessageRequest(json, { endpoint, version, betas });
   exchange.model = request.model.id;
   exchange.pool = poolOf(request.model.id).id;
   exchange.lane = request.lane;
   exchange.streamed = request.stream;
-  return { request, wishes, body };
+  return { request, wishes };
 }
 
 function first(value: string | string[] | undefined): string | undefined {
@@ -190,7 +185,7 @@ async function deliver(delivery: Delivery): Promise<void> {
     const endedMs = exchange.clock.now();
     pace.stop(endedMs);
     charge.end(pace, endedMs);
-    exchange.stopReason = exchange.gone || streamBreaks ? null : answer.stopReason;
+    exchange.stopReason = exchange.gone || BROKEN_OFF.includes(fault) ? null : answer.stopReason;
     exchange.usage = {
       inputTokens: prompt.inputTokens,
       cacheWrite5m: prompt.cacheWrite5m,

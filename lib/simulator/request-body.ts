@@ -31,17 +31,27 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
 
 /** Parses JSON, failing as the API does. */
 export function parseJson(body: Buffer): unknown {
+  const text = body.toString("utf8");
   try {
-    const value: unknown = JSON.parse(body.toString("utf8"));
+    const value: unknown = JSON.parse(text);
     return value;
-  } catch (error) {
-    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? body.length);
-    const before = body.toString("utf8").slice(0, position).split("\n");
-    const column = (before.at(-1)?.length ?? 0) + 1;
+  } catch {
+    const position = lexicalFaultAt(text);
+    const before = text.slice(0, position).split("\n");
+    const fault = position < text.length ? "unexpected character" : "unexpected end of data";
     throw invalidRequest(
-      `The request body is not valid JSON: unexpected character: line ${before.length} column ${column} (char ${position})`,
+      `The request body is not valid JSON: ${fault}: line ${before.length} column ${(before.at(-1)?.length ?? 0) + 1} (char ${position})`,
     );
   }
+}
+
+/** Where the text stops being a row of JSON tokens, or its end. The engine's own message would quote the prompt. */
+function lexicalFaultAt(text: string): number {
+  const token =
+    /\s*(?:[{}[\]:,]|"(?:[^"\\\n]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)\s*/y;
+  let position = 0;
+  while (position < text.length && token.test(text)) position = token.lastIndex;
+  return position;
 }
 
 async function decode(body: Buffer, encoding: string): Promise<Buffer> {
