@@ -49,7 +49,8 @@ export class Exchange {
   ) {
     this.request = request;
     this.response = response;
-    this.url = new URL(request.url ?? "/", "http://simulator");
+    // Glued, not resolved: a path such as `//` would be taken for a host, and be none.
+    this.url = new URL(`http://simulator${request.url?.startsWith("/") ? request.url : "/"}`);
     this.requestId = context.requestId;
     this.clock = context.clock;
     this.arrivedMs = context.clock.now();

@@ -145,7 +145,7 @@ async function handle(exchange: Exchange, state: SimulatorState, accepts: (key: 
   if (method !== "GET") throw methodNotAllowed();
   const version = exchange.request.headers["anthropic-version"];
   parseVersion(Array.isArray(version) ? version[0] : version);
-  const id = decodeURIComponent(pathname.slice("/v1/models/".length));
+  const id = pathname.slice("/v1/models/".length);
   exchange.sendJson(200, id === "" ? listModels(exchange.url.searchParams) : getModel(id));
 }
 

@@ -216,5 +216,7 @@ test("what is not served is a 404 or 405 in the API's shape", async () => {
   expect(await ask("POST", "/v1/complete")).toEqual([404, "not_found_error"]);
   expect(await ask("POST", "/v1/messages/batches")).toEqual([404, "not_found_error"]);
   expect(await ask("GET", "/v2")).toEqual([404, "not_found_error"]);
+  expect(await ask("GET", "//")).toEqual([404, "not_found_error"]);
+  expect(await ask("GET", "/v1/models/%")).toEqual([400, "invalid_request_error"]);
   expect(await ask("HEAD", "/api/hello")).toEqual([200, null]);
 });
