@@ -69,9 +69,8 @@ export class Incidents {
     this.#changes.clear();
     for (const { alert, version, told, updatedAt } of stored) {
       const restarted = alert.state === "pending" && Math.abs(now - Date.parse(updatedAt)) > PENDING_GAP_MS;
-      // Time held while pending carries over a restart; time under the recovery line does not: nobody was looking.
-      const heldMs = alert.state === "pending" && !restarted ? Math.max(0, now - Date.parse(alert.pendingSince)) : 0;
       const pendingSince = restarted ? new Date(now).toISOString() : alert.pendingSince;
+      const heldMs = heldBefore({ ...alert, pendingSince }, updatedAt, now);
       const key = sampleKey(alert.ruleId, poolKey(alert), alert.limiter);
       this.#open.set(key, { alert: { ...alert, pendingSince }, heldMs, told, version, missingMs: 0 });
     }
@@ -199,6 +198,16 @@ function tidy({ agent, share }: TopAgent): TopAgent {
       .slice(0, 200),
     share,
   };
+}
+
+/**
+ * How long an incident has held as far as is known. Pending counts the gap between two evaluators, so that a restart
+ * delays no warning; recovering counts only what an evaluator has seen, so that a gap resolves nothing.
+ */
+function heldBefore(alert: Alert, updatedAt: string, nowMs: number): number {
+  if (alert.state === "pending") return Math.max(0, nowMs - Date.parse(alert.pendingSince));
+  if (alert.recoveringSince === null) return 0;
+  return Math.max(0, Math.min(nowMs, Date.parse(updatedAt)) - Date.parse(alert.recoveringSince));
 }
 
 function whyUnwatched(alert: Alert, rules: readonly Rule[]): ResolvedReason | null {
