@@ -1,0 +1,120 @@
+import { expect, test } from "vitest";
+import { findTopLevelValues } from "../../lib/anthropic/json-scan.ts";
+import { readRequestHead } from "../../lib/anthropic/request-head.ts";
+import { Random } from "../support/random.ts";
+
+const KEYS = ["model", "stream", "at", "ключ"] as const;
+
+test("the scanner agrees with JSON.parse on random documents, however they are spaced and escaped", () => {
+  const random = new Random(20_261_123);
+  for (let run = 0; run < 3_000; run += 1) {
+    const text = randomObject(random, 0);
+    const document = Buffer.from(text);
+    const parsed: Record<string, unknown> = JSON.parse(text);
+    // Not asked for: keys beyond ASCII, which Anthropic has none of, and escaped keys of one character, which V8 13.6
+    // itself misreads as a backslash.
+    for (const key of ["model", "stream", "at"] as const) {
+      const found = findTopLevelValues(document, KEYS).get(key);
+      expect(found === undefined ? undefined : JSON.parse(found.toString()), `${key} of ${text}`).toEqual(
+        Object.hasOwn(parsed, key) ? parsed[key] : undefined,
+      );
+    }
+  }
+});
+
+test("the scanner survives random garbage and damaged documents", () => {
+  const random = new Random(7);
+  for (let run = 0; run < 5_000; run += 1) {
+    const bytes = Buffer.from(randomObject(random, 0));
+    for (let hit = random.int(4); hit >= 0; hit -= 1) bytes[random.int(bytes.length)] = random.int(256);
+    const cut = bytes.subarray(0, random.int(bytes.length + 1));
+    expect(() => readRequestHead(cut)).not.toThrow();
+    const noise = Buffer.from(
+      Array.from({ length: random.int(60) }, () => random.pick([...'{}[]":,\\ntu0 ']).charCodeAt(0)),
+    );
+    expect(() => readRequestHead(noise)).not.toThrow();
+  }
+});
+
+test("long strings with escaped quotes at every distance are stepped over whole", () => {
+  for (let length = 0; length < 200; length += 1) {
+    for (const tail of ["", '"', "\\", '\\"', '\\\\"', "\n\\"]) {
+      const text = JSON.stringify({ messages: "x".repeat(length) + tail + "y".repeat(length), model: "m" });
+      expect(readRequestHead(Buffer.from(text)).model, text).toBe("m");
+    }
+  }
+});
+
+test.each([
+  ["nested keys do not count", `{"metadata":{"model":"no"},"messages":[{"model":"no"}],"model":"yes"}`, "yes"],
+  ["a quoted brace opens nothing", `{"system":"} \\"model\\":\\"no\\" {","model":"yes"}`, "yes"],
+  ["the last of equal keys wins, as for JSON.parse", `{"model":"first","model":"last"}`, "last"],
+  ["an escaped key is the same key", `{"\\u006dodel":"yes"}`, "yes"],
+  ["white space anywhere", ` \r\n{ "model"\t:\n"yes" , "x" : 1 } `, "yes"],
+  ["a byte order mark is passed over", `\ufeff{"model":"yes"}`, "yes"],
+  ["what came before the damage still counts", `{"model":"yes","messages":[{"role":`, "yes"],
+  ["an array is no request", `[{"model":"no"}]`, null],
+  ["a model that is no text is none", `{"model":5}`, null],
+  ["an empty body has none", "", null],
+])("%s", (_, body, model) => {
+  expect(readRequestHead(Buffer.from(body)).model).toBe(model);
+});
+
+test("the head of a request holds what traffic control and attribution need", () => {
+  const body = JSON.stringify({
+    max_tokens: 4096,
+    messages: [{ role: "user", content: "hi" }],
+    metadata: { user_id: "u-1" },
+    model: "claude-opus-5-5",
+    speed: "fast",
+    stream: true,
+  });
+  expect(readRequestHead(Buffer.from(body))).toEqual({
+    model: "claude-opus-5-5",
+    stream: true,
+    maxTokens: 4096,
+    speed: "fast",
+    userId: "u-1",
+  });
+});
+
+function randomObject(random: Random, depth: number): string {
+  const members = Array.from({ length: random.int(5) }, () => {
+    const key = random.pick(["model", "stream", "at", "be", "mode", "models", "ключ", 'q"u', "\\"]);
+    return `${space(random)}${quote(random, key)}${space(random)}:${space(random)}${randomValue(random, depth + 1)}`;
+  });
+  return `{${members.join(`${space(random)},`)}${space(random)}}`;
+}
+
+function randomValue(random: Random, depth: number): string {
+  const kind = random.int(depth > 3 ? 4 : 6);
+  if (kind === 0) return random.pick(["true", "false", "null"]);
+  if (kind === 1) return random.pick(["0", "-1", "3.25", "1e9", "-0.5E-3"]);
+  if (kind <= 3) return quote(random, randomText(random));
+  if (kind === 4) return randomObject(random, depth);
+  const items = Array.from({ length: random.int(4) }, () => randomValue(random, depth + 1));
+  return `[${space(random)}${items.join(`${space(random)},${space(random)}`)}]`;
+}
+
+function randomText(random: Random): string {
+  const alphabet = ["a", "b", '"', "\\", "{", "}", "[", "]", ":", ",", "\n", "é", "😀", " ", '"model":"no"'];
+  return Array.from({ length: random.int(random.pick([3, 10, 150])) }, () => random.pick(alphabet)).join("");
+}
+
+/** A JSON string, some of its characters escaped though they need not be. */
+function quote(random: Random, text: string): string {
+  const escaped = JSON.stringify(text).slice(1, -1);
+  if (random.int(4) > 0) return `"${escaped}"`;
+  const unneeded = escaped.replace(/(?<!\\)([a-z])(?![0-9a-f]{4})/g, (letter, _, at: number) =>
+    at % 3 === 0 && escaped[at - 1] !== "\\" ? `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}` : letter,
+  );
+  try {
+    return JSON.parse(`"${unneeded}"`) === text ? `"${unneeded}"` : `"${escaped}"`;
+  } catch {
+    return `"${escaped}"`;
+  }
+}
+
+function space(random: Random): string {
+  return random.pick(["", "", " ", "\n", "\t\r\n "]);
+}
