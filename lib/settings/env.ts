@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { AppError, messageOf } from "../kit/errors.ts";
 
@@ -15,12 +16,15 @@ const port = z
   .regex(/^\d{1,5}$/, "must be a port number from 0 to 65535")
   .transform(Number)
   .refine((value) => value <= 65_535, "must be a port number from 0 to 65535");
-const cidrs = z.string().transform((value) =>
-  value
-    .split(",")
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
+const cidrs = z
+  .string()
+  .transform((value) =>
+    value
+      .split(",")
+      .map((part) => part.trim())
+      .filter(Boolean),
+  )
+  .refine((parts) => parts.every(ipaddr.isValidCIDR), "must be networks such as 10.0.0.0/8, separated by commas");
 
 /** Every variable that Headroom reads; each may also be given as NAME_FILE, the path of a file that holds it. */
 const variables = z.object({

@@ -35,7 +35,7 @@ export async function demoEnv(
   rmSync(dataDir, { recursive: true, force: true });
   writeHistory(join(dataDir, "spool"), { upstream: UPSTREAM, nowMs: Date.now(), random: seeded(1) });
   const limits = flags.trace ? { "sonnet-5.5": TRACE_LIMITS } : {};
-  const simulator = await startSimulator({ tier: "start", seed: 1, limits });
+  const simulator = await startSimulator({ tier: "start", seed: 1, limits, tokensPerSecond: 75, firstTokenMs: 600 });
   return {
     ...env,
     HEADROOM_DATA_DIR: dataDir,

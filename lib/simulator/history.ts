@@ -12,6 +12,7 @@ const HOUR_MS = 3_600_000;
 const DAYS = 7;
 /** Each agent's calls an hour at the busiest time of a working day. */
 const CALLS_PER_HOUR = 18;
+const RECENT_MS = 17 * 60_000;
 /** When, before now, the storm of refused calls was, and how many there were. */
 export const STORM = { hoursAgo: 50, minutes: 18, calls: 640, agent: "nightly-labeller" };
 
@@ -25,14 +26,18 @@ export function writeHistory(
 ): void {
   const { upstream, nowMs, random } = options;
   const calls: CallRecord[] = [];
-  for (let hour = DAYS * 24; hour > 0; hour--) {
-    const startMs = nowMs - hour * HOUR_MS;
-    for (const agent of DEMO_AGENTS) {
-      const count = poisson(CALLS_PER_HOUR * busyness(startMs), random);
-      for (let call = 0; call < count; call++) {
-        calls.push(answered(agent, upstream, startMs + random() * HOUR_MS, random));
-      }
+  const add = (agent: DemoAgent, fromMs: number, forMs: number, mean: number) => {
+    for (let left = poisson(mean, random); left > 0; left--) {
+      calls.push(answered(agent, upstream, fromMs + random() * forMs, random));
     }
+  };
+  for (const agent of DEMO_AGENTS) {
+    for (let hour = DAYS * 24; hour > 0; hour--) {
+      const fromMs = nowMs - hour * HOUR_MS;
+      add(agent, fromMs, HOUR_MS, CALLS_PER_HOUR * busyness(fromMs));
+    }
+    // What a page shows by the second goes over into the live traffic without a step.
+    add(agent, nowMs - RECENT_MS, RECENT_MS, (1.24 * RECENT_MS) / 1000 / agent.everySeconds);
   }
   calls.push(...storm(upstream, nowMs, random));
   calls.sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
@@ -172,6 +177,8 @@ function spread(mean: number, random: () => number): number {
 }
 
 function poisson(mean: number, random: () => number): number {
+  // e^−mean has no digits left for large means; two halves are as good as the whole.
+  if (mean > 100) return poisson(mean / 2, random) + poisson(mean / 2, random);
   const floor = Math.exp(-mean);
   let count = 0;
   for (let product = random(); product > floor; product *= random()) count += 1;

@@ -37,6 +37,14 @@ test("settings that contradict one another are named", () => {
   expect(() => parseEnv({ SMTP_URL: "smtp://localhost" })).toThrow(/without HEADROOM_MAIL_FROM/);
 });
 
+test("networks for webhooks are parsed, and a wrong one is named before anything starts", () => {
+  expect(parseEnv({ WEBHOOK_ALLOWED_CIDRS: "10.0.0.0/8, fd00::/8" }).WEBHOOK_ALLOWED_CIDRS).toEqual([
+    "10.0.0.0/8",
+    "fd00::/8",
+  ]);
+  expect(() => parseEnv({ WEBHOOK_ALLOWED_CIDRS: "10.0.0.0" })).toThrow(/WEBHOOK_ALLOWED_CIDRS: must be networks/);
+});
+
 test("a value may come from a file, and an unreadable file is a fault", () => {
   const path = join(mkdtempSync(join(tmpdir(), "headroom-env-")), "key");
   writeFileSync(path, "sk-ant-file\n");
