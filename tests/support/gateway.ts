@@ -2,6 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
@@ -126,9 +127,7 @@ async function serveWeb(gateway: Gateway, req: IncomingMessage, res: ServerRespo
     if (response.body === null) res.end();
     else {
       res.flushHeaders();
-      for await (const chunk of Readable.fromWeb(response.body as NodeReadableStream<Uint8Array>)) {
-        if (!res.write(chunk)) await Promise.race([once(res, "drain"), once(res, "close")]);
-      }
+      await pipeline(Readable.fromWeb(response.body as NodeReadableStream<Uint8Array>), res, { end: false });
       res.end();
     }
   } catch {
