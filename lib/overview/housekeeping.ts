@@ -35,6 +35,7 @@ const Seconds = z.object({
       cacheWriteTokens: z.number(),
       cacheReadTokens: z.number(),
       outputTokens: z.number(),
+      refusedCalls: z.number(),
     }),
   ),
 });
@@ -118,12 +119,14 @@ export class Housekeeping {
   async #storeLimits(): Promise<void> {
     const rows = this.#options.limits.takeUnsaved();
     if (rows.length === 0) return;
-    const answer = z.object({ changes: z.array(LimitChange) });
-    const { changes } = await this.#options.database.call("limits_record", { rows }, answer).catch((error: unknown) => {
+    try {
+      const answer = z.object({ changes: z.array(LimitChange) });
+      const { changes } = await this.#options.database.call("limits_record", { rows }, answer);
+      for (const change of changes) this.#options.log.warn(change, "a limit has changed");
+    } catch (error) {
       this.#options.limits.putBack(rows);
       throw error;
-    });
-    for (const change of changes) this.#options.log.warn(change, "a limit has changed");
+    }
   }
 
   async #readKeys(): Promise<void> {

@@ -22,7 +22,7 @@ export type SecondUse = Record<Field, number>;
 
 /** A second of use that is already in the database, to warm the rings after a restart. */
 export type PastSecond = Place & { second: number; agent: string } & Record<
-    "requests" | "inputTokens" | "cacheWriteTokens" | "cacheReadTokens" | "outputTokens",
+    "requests" | "inputTokens" | "cacheWriteTokens" | "cacheReadTokens" | "outputTokens" | "refusedCalls",
     number
   >;
 
@@ -85,7 +85,7 @@ export class LiveUsage {
         cacheWrite: second.cacheWriteTokens,
         cacheRead: second.cacheReadTokens,
         output: second.outputTokens,
-        refused: 0,
+        refused: second.refusedCalls,
       };
       for (const field of FIELDS) this.#count(pool, second, second.second, field, amounts[field]);
       pool.lastSecond = Math.max(pool.lastSecond, second.second);

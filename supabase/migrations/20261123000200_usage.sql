@@ -472,7 +472,8 @@ as $$
   select jsonb_build_object('points', coalesce(jsonb_agg(to_jsonb(s) order by s.second), '[]')) from (
     select floor(extract(epoch from c.started_at))::bigint as second, c.upstream, c.pool, c.lane, c.agent,
       count(*) as requests, sum(c.input_tokens) as "inputTokens", sum(c.cache_write_tokens) as "cacheWriteTokens",
-      sum(c.cache_read_tokens) as "cacheReadTokens", sum(c.output_tokens) as "outputTokens"
+      sum(c.cache_read_tokens) as "cacheReadTokens", sum(c.output_tokens) as "outputTokens",
+      count(*) filter (where c.outcome = 'refused') as "refusedCalls"
     from gateway.calls c
     where c.started_at >= greatest(since, now() - interval '1 hour')
     group by 1, 2, 3, 4, 5) s

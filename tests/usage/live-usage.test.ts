@@ -87,7 +87,16 @@ test("use before a restart is added to its own second", () => {
   const { live, now } = setUp();
   const second = now() - 5;
   live.warm([
-    { ...place, second, requests: 3, inputTokens: 30, cacheWriteTokens: 3, cacheReadTokens: 300, outputTokens: 12 },
+    {
+      ...place,
+      second,
+      requests: 3,
+      inputTokens: 30,
+      cacheWriteTokens: 3,
+      cacheReadTokens: 300,
+      outputTokens: 12,
+      refusedCalls: 1,
+    },
   ]);
   const series = live.series(key, second, second);
   expect(series).toMatchObject({ requests: [3], input: [30], cacheWrite: [3], cacheRead: [300], output: [12] });
