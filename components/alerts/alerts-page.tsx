@@ -17,7 +17,7 @@ export function AlertsPage() {
       <PageHeader title="Alerts" />
       <PageBody>
         <div className={classes.page}>
-          <AlertsPanel />
+          <AlertsPanel atMs={overview ? Date.parse(overview.at) : 0} />
           <div className={classes.columns}>
             <RulesPanel pools={overview?.pools ?? []} />
             <ChannelsPanel />

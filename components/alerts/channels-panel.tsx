@@ -85,7 +85,12 @@ function ChannelRow({ channel }: { channel: Channel }) {
         >
           Test
         </Button>
-        <DeleteButton onDelete={() => alertsApi.deleteChannel(channel.id)} onDone={() => void refresh()} />
+        <DeleteButton
+          compact
+          label={channel.name}
+          onDelete={() => alertsApi.deleteChannel(channel.id)}
+          onDone={() => void refresh()}
+        />
       </div>
     </li>
   );

@@ -5,14 +5,23 @@ import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import classes from "./alerts.module.css";
 
+type DeleteButtonProps = {
+  /** What is deleted, for those who do not see what stands beside the button. */
+  label: string;
+  onDelete: () => Promise<unknown>;
+  onDone: () => void;
+  compact?: boolean;
+};
+
 /** Asks once more in place, for what is deleted does not come back. */
-export function DeleteButton({ onDelete, onDone }: { onDelete: () => Promise<unknown>; onDone: () => void }) {
+export function DeleteButton({ label, onDelete, onDone, compact }: DeleteButtonProps) {
   const [isAsking, setIsAsking] = useState(false);
   const remove = useMutation({ mutationFn: onDelete, onSuccess: onDone });
   return (
     <>
       <Button
-        h={32}
+        {...(compact ? { size: "compact-sm" } : { h: 32 })}
+        aria-label={`${isAsking ? "Really delete" : "Delete"} ${label}`}
         variant="default"
         className={classes.delete}
         loading={remove.isPending}

@@ -142,6 +142,7 @@ function RuleForm({ known, pools, channels, onClose }: RuleFormProps) {
       <div className={classes.actions}>
         {known && (
           <DeleteButton
+            label="this rule"
             onDelete={() => alertsApi.deleteRule(known.id)}
             onDone={() => {
               void queryClient.invalidateQueries({ queryKey: ["rules"] });

@@ -25,7 +25,7 @@ export function slidingMinute(values: readonly number[]): number[] {
 }
 
 /**
- * At most 300 points from `fromSeconds` up to and with `toSeconds`. Buckets lie on fixed multiples of their width, so a
+ * At most `maxPoints` points after `fromSeconds`, up to and with `toSeconds`. Buckets lie on fixed multiples of their width, so a
  * point keeps its place and value while time moves on; each holds the second in which the total was highest.
  */
 export function chartPoints(
@@ -38,17 +38,17 @@ export function chartPoints(
   if (!first || toSeconds <= fromSeconds) return [];
   const sums = series.map((entry) => slidingMinute(entry.values));
   const end = first.start + first.values.length;
-  const width = Math.max(1, Math.ceil((toSeconds - fromSeconds) / (maxPoints - 1)));
+  const width = Math.max(1, Math.ceil((toSeconds - fromSeconds) / maxPoints));
   const points: ChartPoint[] = [];
-  for (let bucket = Math.floor(fromSeconds / width) * width; bucket <= toSeconds; bucket += width) {
+  for (let bucket = (Math.floor(fromSeconds / width) + 1) * width; bucket <= toSeconds; bucket += width) {
     let peak: ChartPoint | null = null;
-    for (let second = Math.max(bucket, fromSeconds); second < bucket + width && second <= toSeconds; second++) {
+    for (let second = bucket; second < bucket + width && second <= toSeconds; second++) {
       if (second < first.start || second >= end) continue;
       const parts = sums.map((values) => values[second - first.start] ?? 0);
       const total = parts.reduce((sum, part) => sum + part, 0);
       if (!peak || (peak.total ?? 0) <= total) peak = { at: second * 1_000, parts, total };
     }
-    points.push(peak ?? { at: Math.max(bucket, fromSeconds) * 1_000, parts: null, total: null });
+    points.push(peak ?? { at: bucket * 1_000, parts: null, total: null });
   }
   return points;
 }

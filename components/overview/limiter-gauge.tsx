@@ -3,21 +3,14 @@
 import { useMemo } from "react";
 import { chartPoints } from "#components/charts/sliding.ts";
 import { Sparkline } from "#components/charts/sparkline.tsx";
-import {
-  formatCount,
-  formatDuration,
-  formatPercent,
-  formatShort,
-  formatUsed,
-  percentOf,
-} from "#components/ui/format.ts";
+import { formatCount, formatDuration, formatShort, formatUsed, percentOf } from "#components/ui/format.ts";
 import { GaugeBar } from "#components/ui/gauge-bar.tsx";
 import { toneOf, toneText } from "#components/ui/tone.ts";
 import type { LimiterState, PoolState } from "#lib/limits/schema.ts";
 import type { SecondSeries } from "#lib/overview/schema.ts";
 import { forecastText } from "./hero-figure.tsx";
 import { limiterSeries } from "./limiter-series.ts";
-import { isConfirmed, LIMITER_WORDS } from "./limiter-words.ts";
+import { isConfirmed } from "./limiter-words.ts";
 import classes from "./limits-matrix.module.css";
 
 const SPARK_SECONDS = 300;
@@ -54,11 +47,11 @@ export function LimiterGauge({ pool, limiter, title, series, atMs, isChosen, onC
       type="button"
       className={classes.gauge}
       aria-pressed={isChosen}
-      aria-label={`${pool.name} ${LIMITER_WORDS[limiter.limiter].phrase}: ${formatPercent(limiter.utilisation)} used, show in the chart`}
       title={describe(limiter)}
       onClick={onChoose}
     >
-      <span className={classes.gaugeName}>{title}</span>
+      <span className={classes.gaugePool}>{pool.name} </span>
+      <span className={classes.gaugeName}>{title} </span>
       <span className={classes.percent} style={{ color }}>
         {percentOf(limiter.utilisation)} <small>%</small>
       </span>

@@ -123,22 +123,22 @@ function Facts({ gateway }: { gateway: GatewayState }) {
   const upstream = URL.canParse(gateway.upstreamUrl) ? new URL(gateway.upstreamUrl).host : gateway.upstreamUrl;
   return (
     <section className={`${panel.panel} ${classes.facts}`} aria-label="State">
-      <div>
+      <div className={classes.fact}>
         <p>Database</p>
         <b>{gateway.databaseReachable ? "Reachable" : "Not reachable"}</b>
         <span>{DATABASES[gateway.database]}</span>
       </div>
-      <div>
+      <div className={classes.fact}>
         <p>Recording</p>
         <b>{gateway.recordingFault ? "Not working" : "Ready"}</b>
         <span>{gateway.recordingFault ?? "calls are kept on disk until they are stored"}</span>
       </div>
-      <div>
+      <div className={classes.fact}>
         <p>Upstream</p>
         <b>{upstream}</b>
         <span>{gateway.demo ? "the built-in simulator" : gateway.upstream}</span>
       </div>
-      <div>
+      <div className={classes.fact}>
         <p>Alert channels</p>
         <b>{gateway.channels === 0 ? "None yet" : formatCount(gateway.channels)}</b>
         <Link href="/alerts#channels">{gateway.channels === 0 ? "Add one before you need it" : "See them"}</Link>

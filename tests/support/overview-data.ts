@@ -45,6 +45,7 @@ export class OverviewSource {
   #look: Look;
   #atMs: number;
   #seed: number;
+  #minutes = new Map<string, number>();
 
   constructor(look: Look, options: { atMs?: number; seed?: number } = {}) {
     this.#look = look;
@@ -65,6 +66,7 @@ export class OverviewSource {
   /** One second later: the last 90 seconds and the new calls. */
   next(): Overview {
     this.#atMs += 1_000;
+    this.#minutes.clear();
     return this.#build(90, this.#calls(1));
   }
 
@@ -145,8 +147,17 @@ export class OverviewSource {
   }
 
   #usedInMinute(plan: PoolPlan, columns: readonly Column[]): number {
-    const series = this.#series(plan, 60);
-    return columns.reduce((sum, name) => sum + series[name].reduce((total, value) => total + value, 0), 0);
+    const end = Math.floor(this.#atMs / 1_000);
+    const sum = (name: Column) => {
+      const key = `${plan.pool}${name}${end}${this.#look}`;
+      const known = this.#minutes.get(key);
+      if (known !== undefined) return known;
+      let total = 0;
+      for (let second = end - 59; second <= end; second++) total += this.#use(plan, name, second);
+      this.#minutes.set(key, total);
+      return total;
+    };
+    return columns.reduce((total, name) => total + sum(name), 0);
   }
 
   #pools(): PoolState[] {

@@ -1,14 +1,16 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import next from "next";
 import type { Overview } from "#lib/overview/schema.ts";
+import { buildDashboard } from "#lib/settings/build-dashboard.ts";
 import { type Look, OverviewSource } from "./overview-data.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Where lib/runtime.ts keeps the process's runtime. */
 const RUNTIME = Symbol.for("headroom.runtime");
+
+const BUILD_MS = 300_000;
 
 type Api = (method: string, path: string, body: unknown) => { status: number; body: unknown } | null;
 
@@ -34,7 +36,8 @@ export async function openScreens(look: Look, options: { api?: Api; ticking?: bo
   (globalThis as Record<symbol, unknown>)[RUNTIME] = Promise.resolve(runtime);
   const lines = new Set<ServerResponse>();
   let isCut = false;
-  const app = next({ dev: process.env.SCREENS_DEV === "1", dir: ROOT, quiet: true });
+  await buildDashboard(ROOT, AbortSignal.timeout(BUILD_MS));
+  const app = next({ dir: ROOT, quiet: true });
   await app.prepare();
   const handle = app.getRequestHandler();
   const server: Server = createServer((request, response) => {
@@ -57,7 +60,7 @@ export async function openScreens(look: Look, options: { api?: Api; ticking?: bo
     }
     void handle(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(Number(process.env.SCREENS_PORT ?? 0), "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const tick = () => {
     const event = source.next();
     for (const line of lines) send(line, event);
@@ -94,5 +97,3 @@ async function readJson(request: AsyncIterable<Buffer>): Promise<unknown> {
   const text = Buffer.concat(chunks).toString("utf8");
   return text === "" ? null : JSON.parse(text);
 }
-
-export const SCREENS_DIR = join(ROOT, "test-results", "screens");
