@@ -17,6 +17,6 @@ export function headerText(value: string | null): string | null {
 }
 
 const PRINTABLE = /^[ -~]*$/;
-/** Control characters, and the invisible ones that reorder or hide text on a page. */
-const UNFIT = /[\p{Cc}\p{Cf}]/gu;
+/** Control characters, broken surrogates, and the invisible ones that reorder or hide text on a page. */
+const UNFIT = /[\p{Cc}\p{Cf}\p{Cs}]/gu;
 const BEYOND_ASCII = /[\u0080-\u00ff]/;
