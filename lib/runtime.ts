@@ -11,6 +11,7 @@ import { SecretBox } from "./kit/secret-box.ts";
 import { LimitBook } from "./limits/limit-book.ts";
 import { Costs } from "./overview/costs.ts";
 import { Housekeeping } from "./overview/housekeeping.ts";
+import { Metrics } from "./overview/metrics.ts";
 import { OverviewHub } from "./overview/overview-hub.ts";
 import { Refusals } from "./overview/refusals.ts";
 import type { GatewayState } from "./overview/schema.ts";
@@ -32,6 +33,7 @@ export type Runtime = {
   gateway: Gateway;
   limits: LimitBook;
   overview: OverviewHub;
+  metrics: Metrics;
   alerting: Alerting;
   agentKeys: AgentKeys;
   operators: Operators;
@@ -86,6 +88,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const limits = new LimitBook({ clock, use: live });
   const costs = new Costs({ clock });
   const refusals = new Refusals({ clock });
+  const metrics = new Metrics();
   const agentKeys = new AgentKeys({ database, box, clock });
   const operators = new Operators({ adminToken: secrets.adminToken, box, clock });
   const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
@@ -110,6 +113,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       record: (call) => {
         spool.record(call);
         overview.add(call);
+        metrics.add(call);
       },
     },
     passThrough: true,
@@ -143,7 +147,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, overview, alerting, agentKeys, operators },
+    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, agentKeys, operators },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };

@@ -4,7 +4,7 @@ import { seeded } from "../../lib/simulator/seeded.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import type { CallRecord, CallsPage, UsageTotals } from "../../lib/usage/schema.ts";
 import { runClaudeCode } from "../support/claude-code.ts";
-import { startServer, type TestServer, until } from "../support/server.ts";
+import { ADMIN_TOKEN, startServer, type TestServer, until } from "../support/server.ts";
 
 const MODELS = ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5"];
 
@@ -87,6 +87,17 @@ test("200 plain and streamed calls of the official SDK are in the books as the u
   });
   expect({ input: total.inputTokens, output: total.outputTokens }).toEqual(seen);
   expect(total.costNanoUsd).toBe(page.calls.reduce((sum, call) => sum + (call.costNanoUsd ?? Number.NaN), 0));
+});
+
+test("Prometheus is told the same sums", async () => {
+  const response = await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
+  const text = await response.text();
+  const sum = (pattern: RegExp) => [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
+  const billed = simulator.ledger.sums.usage;
+  expect(sum(/^headroom_calls_total\{.*outcome="succeeded".*\} (\d+)$/gm)).toBe(200);
+  expect(sum(/^headroom_tokens_total\{.*kind="input".*\} (\d+)$/gm)).toBe(billed.inputTokens);
+  expect(sum(/^headroom_tokens_total\{.*kind="output".*\} (\d+)$/gm)).toBe(billed.output);
+  expect(text).toMatch(/^headroom_limit\{.*pool="opus-5.5".*limiter="input_tokens".*\} 2000000$/m);
 });
 
 test("the limits shown are the ones that the upstream's headers gave", async () => {

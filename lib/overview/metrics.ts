@@ -1,0 +1,62 @@
+import { Counter, Gauge, Registry } from "prom-client";
+import type { CallRecord } from "../usage/schema.ts";
+import type { Overview } from "./schema.ts";
+
+const LIMITER_LABELS = ["upstream", "pool", "lane", "limiter"] as const;
+const CALL_LABELS = ["upstream", "pool", "model", "outcome"] as const;
+const TOKEN_LABELS = ["upstream", "pool", "model", "kind"] as const;
+
+/** What `/metrics` tells Prometheus: calls and tokens since the start of this process, and every limiter as it is now. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #calls = this.#counter("headroom_calls_total", "Calls that have ended.", CALL_LABELS);
+  readonly #tokens = this.#counter("headroom_tokens_total", "Tokens by kind, as Anthropic counts them.", TOKEN_LABELS);
+  readonly #cost = this.#counter("headroom_cost_usd_total", "Cost at list price, in US dollars.", [
+    "upstream",
+    "pool",
+    "model",
+  ]);
+  readonly #limit = this.#gauge("headroom_limit", "The limit, in requests or tokens a minute.", LIMITER_LABELS);
+  readonly #used = this.#gauge("headroom_limit_used", "What of the limit is in use.", LIMITER_LABELS);
+  readonly #open = this.#gauge("headroom_open_calls", "Calls that have arrived and not ended.", []);
+  readonly #spool = this.#gauge("headroom_spool_rows", "Recorded calls that are not in the database yet.", []);
+  readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
+
+  /** Takes a call that has ended. */
+  add(call: CallRecord): void {
+    const place = { upstream: call.upstream, pool: call.pool ?? "", model: call.model ?? "" };
+    this.#calls.inc({ ...place, outcome: call.outcome });
+    const kinds = {
+      input: call.inputTokens,
+      cache_write_5m: call.cacheWrite5mTokens,
+      cache_write_1h: call.cacheWrite1hTokens,
+      cache_read: call.cacheReadTokens,
+      output: call.outputTokens,
+    };
+    for (const [kind, tokens] of Object.entries(kinds)) if (tokens > 0) this.#tokens.inc({ ...place, kind }, tokens);
+    if (call.costNanoUsd) this.#cost.inc(place, call.costNanoUsd / 1e9);
+  }
+
+  /** The text that Prometheus reads. */
+  async render({ pools, gateway, alerts }: Overview): Promise<{ contentType: string; text: string }> {
+    for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
+    for (const { upstream, pool, lane, limiters } of pools) {
+      for (const { limiter, limit, used } of limiters) {
+        this.#limit.set({ upstream, pool, lane, limiter }, limit);
+        this.#used.set({ upstream, pool, lane, limiter }, used);
+      }
+    }
+    for (const { state } of alerts) this.#alerts.inc({ state });
+    this.#open.set(gateway.openCalls);
+    this.#spool.set(gateway.spoolRows);
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+
+  #gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> {
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+}
