@@ -156,11 +156,12 @@ describe("documents", () => {
     expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
-  test("README names every environment variable that is read, and no other", () => {
+  test("README names every environment variable that is read", () => {
     const read = [...readFileSync(join(root, "lib/settings/env.ts"), "utf8").matchAll(/^ {2}([A-Z_]{4,}): /gm)].map(
       (match) => match[1] ?? "",
     );
     const readme = readFileSync(join(root, "README.md"), "utf8");
+    expect(read.length).toBeGreaterThan(10);
     expect(read.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
   });
 });
