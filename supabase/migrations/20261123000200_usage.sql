@@ -157,7 +157,8 @@ begin
     return;
   end if;
   perform pg_advisory_xact_lock(hashtext('gateway partitions'));
-  if to_regclass('gateway.' || child) is not null then
+  -- Asked of the catalog itself: to_regclass answers from a cache that does not know yet what was made meanwhile.
+  if exists (select from pg_class c where c.relnamespace = 'gateway'::regnamespace and c.relname = child) then
     return;
   end if;
   execute format('create table gateway.%I (like gateway.%I including constraints including indexes) %s', child, parent,

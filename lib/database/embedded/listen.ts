@@ -8,7 +8,12 @@ export type Listener = { url: string; port: number; close(): Promise<void> };
 
 /** Serves the handler on this machine's loopback alone. Port 0 takes any free one. */
 export async function listen(handler: RpcHandler, port = 0): Promise<Listener> {
+  let closing = false;
   const server = createServer((request, response) => {
+    // A connection kept alive beyond its last answer would keep a closing server waiting for it.
+    response.once("finish", () => {
+      if (closing) setImmediate(() => server.closeIdleConnections());
+    });
     serve(handler, request, response).catch(() => response.destroy());
   });
   server.keepAliveTimeout = 60_000;
@@ -23,6 +28,7 @@ export async function listen(handler: RpcHandler, port = 0): Promise<Listener> {
     port: address.port,
     close: () =>
       new Promise((resolve) => {
+        closing = true;
         server.close(() => resolve());
         server.closeIdleConnections();
       }),

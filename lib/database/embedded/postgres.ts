@@ -19,6 +19,8 @@ export async function openPostgres(databaseUrl: string, onIdleError: (message: s
   });
   // An idle connection that breaks is replaced at the next call; without a listener it would end the process.
   pool.on("error", (error) => onIdleError(messageOf(error)));
+  // Nor may one that breaks between two statements of a transaction: the next statement fails and tells.
+  pool.on("connect", (client) => client.on("error", () => {}));
   try {
     const { rows } = await pool.query<{ server_version_num: string }>("show server_version_num");
     if (Number(rows[0]?.server_version_num) < OLDEST_VERSION) {

@@ -34,8 +34,10 @@ export async function startEmbedded(options: {
   dataDir: string;
   log: Log;
   logLevel?: string;
+  /** How long to wait before each attempt to bring the owner back; after the last it is given up. */
+  restartDelaysMs?: readonly number[];
 }): Promise<StartedDatabase> {
-  const { log } = options;
+  const { log, restartDelaysMs = RESTART_DELAYS_MS } = options;
   const order: OwnerOrder = {
     dataDir: resolvePath(options.dataDir),
     secretKey: `sb_secret_${randomBytes(32).toString("base64url")}`,
@@ -60,7 +62,7 @@ export async function startEmbedded(options: {
   }
 
   async function restart(reason: string): Promise<void> {
-    const waitMs = RESTART_DELAYS_MS[failures];
+    const waitMs = restartDelaysMs[failures];
     failures += 1;
     if (waitMs === undefined) {
       log.error({ reason }, "the embedded database cannot be brought back");
