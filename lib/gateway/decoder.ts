@@ -6,42 +6,40 @@ import zlib from "node:zlib";
  * threads, so a chunk is handed back when it has been read, and forwarded then.
  */
 export class Decoder {
-  readonly #stream: zlib.Gunzip | zlib.BrotliDecompress | zlib.ZstdDecompress;
+  readonly #stream: Decompressor;
   readonly #onData: (chunk: Buffer) => void;
+  #waiting: (() => void)[] = [];
   #broken = false;
 
-  constructor(stream: zlib.Gunzip | zlib.BrotliDecompress | zlib.ZstdDecompress, onData: (chunk: Buffer) => void) {
+  constructor(stream: Decompressor, onData: (chunk: Buffer) => void) {
     this.#stream = stream;
     this.#onData = onData;
     stream.on("readable", () => this.#drain());
     stream.on("error", () => {
       this.#broken = true;
-      this.#wake?.();
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const done of waiting) done();
     });
   }
 
-  #wake: (() => void) | null = null;
-
-  /** Calls back once everything that this chunk holds has been given to `onData`. Broken data is passed over. */
+  /** Calls back, in order, once everything that the chunk holds was given to `onData`. Broken data is passed over. */
   pass(chunk: Buffer, done: () => void): void {
     if (this.#broken) {
       done();
       return;
     }
-    let called = false;
-    const once = () => {
-      if (called) return;
-      called = true;
-      this.#wake = null;
+    this.#waiting.push(done);
+    this.#stream.write(chunk, () => {
       this.#drain();
-      done();
-    };
-    this.#wake = once;
-    this.#stream.write(chunk, once);
+      this.#waiting.shift()?.();
+    });
   }
 
+  /** Chunks whose decoding is under way are not called back any more. */
   close(): void {
     this.#broken = true;
+    this.#waiting = [];
     this.#stream.destroy();
   }
 
@@ -50,6 +48,8 @@ export class Decoder {
     for (let chunk = this.#stream.read(); chunk !== null; chunk = this.#stream.read()) this.#onData(chunk);
   }
 }
+
+type Decompressor = zlib.Gunzip | zlib.Inflate | zlib.BrotliDecompress | zlib.ZstdDecompress;
 
 /** A decoder for a Content-Encoding; null when the body is as it is, undefined when Headroom cannot decode it. */
 export function createDecoder(encoding: string | null, onData: (chunk: Buffer) => void): Decoder | null | undefined {

@@ -34,7 +34,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #answerLength: number | null = null;
   #answerBytes = 0;
   #decoder: Decoder | null = null;
-  #isDecoding = false;
+  #decoding = 0;
+  #ended = false;
   #isClientFull = false;
   #done = false;
 
@@ -138,18 +139,22 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       this.#forward(controller, chunk);
       return;
     }
-    this.#isDecoding = true;
+    // One chunk at a time; an upstream that closes its connection may hand over the rest all the same.
+    this.#decoding += 1;
     controller.pause();
     this.#decoder.pass(chunk, () => {
-      this.#isDecoding = false;
+      this.#decoding -= 1;
       if (this.#done) return;
       this.#forward(controller, chunk);
-      this.#resumeUpstream();
+      if (this.#decoding > 0) return;
+      if (this.#ended) this.onResponseEnd(controller);
+      else this.#resumeUpstream();
     });
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
-    if (this.#done) return;
+    this.#ended = true;
+    if (this.#done || this.#decoding > 0) return;
     this.#book.record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
     this.#sink.end(toStrings(controller.rawTrailers));
@@ -202,7 +207,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   }
 
   #resumeUpstream(): void {
-    if (!this.#isClientFull && !this.#isDecoding && !this.#done) this.#controller?.resume();
+    if (!this.#isClientFull && this.#decoding === 0 && !this.#done) this.#controller?.resume();
   }
 
   #marked(rawHeaders: string[]): string[] {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import zlib from "node:zlib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { DOORS, openDoor } from "../support/gateway.ts";
-import { messageAnswer, messageEvents, startUpstream } from "../support/upstream.ts";
+import { messageAnswer, messageEvents, startRawUpstream, startUpstream } from "../support/upstream.ts";
 
 const MESSAGES = JSON.stringify({ model: "claude-opus-5-5", max_tokens: 5, messages: [] });
 
@@ -187,6 +187,21 @@ describe.each(DOORS)("through the %s door", (door) => {
       { inputTokens: 4, outputTokens: 2, outcome: "succeeded" },
       { inputTokens: 25, outputTokens: 15, outcome: "succeeded", streamed: true },
     ]);
+  });
+
+  test("a compressed stream is metered whole when the upstream closes its connection right behind it", async () => {
+    const bytes = zlib.gzipSync(messageEvents(["Hello, ", "compressed ".repeat(200)]).join(""));
+    const upstream = await startRawUpstream((socket) => {
+      socket.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n\r\n");
+      for (let at = 0; at < bytes.length; at += 7) socket.write(bytes.subarray(at, at + 7));
+      socket.end();
+    });
+    onTestFinished(upstream.close);
+    const { url, records, close } = await openDoor(door, upstream.url);
+    onTestFinished(close);
+    const answer = await rawRequest(url, {}, MESSAGES);
+    expect(answer.body.equals(bytes)).toBe(true);
+    expect(await records.only()).toMatchObject({ outcome: "succeeded", inputTokens: 25, outputTokens: 15 });
   });
 
   test("an answer whose encoding is broken or unknown still passes, and is not called free", async () => {
