@@ -1,7 +1,7 @@
 "use client";
 
 import { memo, useId } from "react";
-import { Area, CartesianGrid, ComposedChart, Line, ReferenceLine, Tooltip, XAxis, YAxis, ZIndexLayer } from "recharts";
+import { Area, AreaChart, CartesianGrid, ReferenceLine, Tooltip, XAxis, YAxis, ZIndexLayer } from "recharts";
 import { formatClock, formatShort } from "#components/ui/format.ts";
 import { CRITICAL_SHARE, WARNING_SHARE } from "#components/ui/tone.ts";
 import { CeilingBack, CeilingFront } from "./ceiling-marks.tsx";
@@ -51,7 +51,7 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
   return (
     <figure className={classes.figure} ref={attach} style={{ height }} aria-label={summary}>
       {width > 0 && (
-        <ComposedChart
+        <AreaChart
           width={width}
           height={height}
           data={points as ChartPoint[]}
@@ -103,9 +103,10 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
               isAnimationActive={false}
             />
           ))}
-          <Line
+          <Area
             dataKey="total"
             type="linear"
+            fill="none"
             stroke={`url(#${id}line)`}
             strokeWidth={1.75}
             dot={false}
@@ -132,7 +133,7 @@ export const CeilingChart = memo(function CeilingChart(props: CeilingChartProps)
               future={FUTURE_MS}
             />
           </ZIndexLayer>
-        </ComposedChart>
+        </AreaChart>
       )}
     </figure>
   );

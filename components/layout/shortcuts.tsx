@@ -51,6 +51,7 @@ export function Shortcuts({ onPause }: { onPause: () => void }) {
         position="right"
         size={360}
         title="Shortcuts"
+        closeButtonProps={{ "aria-label": "Close" }}
         transitionProps={{ duration: 120 }}
       >
         <dl className={classes.list}>

@@ -22,7 +22,7 @@ export function HeroFigure({ chosen, automatic, atMs, onChoose, onFollowTightest
   const stale = pool.state === "stale";
   const tone = stale ? "stale" : toneOf(limiter.utilisation);
   const words = LIMITER_WORDS[limiter.limiter];
-  const left = Math.max(0, limiter.remaining ?? limiter.limit - limiter.used);
+  const left = Math.max(0, limiter.limit - limiter.used);
   const unit = limiter.limiter === "requests" ? "" : "tokens";
   return (
     <div className={classes.figure}>

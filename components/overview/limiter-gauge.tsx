@@ -40,7 +40,7 @@ export function LimiterGauge({ pool, limiter, title, series, atMs, isChosen, onC
   }, [pool, limiter, series, atSeconds]);
   const look = pool.state === "stale" ? "stale" : pool.state === "live" ? "plain" : "idle";
   const tone = look === "stale" ? "stale" : toneOf(limiter.utilisation);
-  const left = Math.max(0, limiter.remaining ?? limiter.limit - limiter.used);
+  const left = Math.max(0, limiter.limit - limiter.used);
   const color = look === "plain" ? toneText(tone) : "var(--hr-muted)";
   return (
     <button

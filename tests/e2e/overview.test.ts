@@ -87,7 +87,7 @@ describe("the overview", () => {
   it("draws a chart of the chosen limiter under its ceiling, and the others beside it", async () => {
     const page = await open();
     const chart = page.getByRole("figure", { name: /Opus 5\.5 input tokens at \d+.% of 2,000,000 per minute/ });
-    await chart.locator(".recharts-line path").first().waitFor();
+    await chart.locator(".recharts-area-curve").first().waitFor();
     await chart.getByText("limit", { exact: true }).waitFor();
     await page.getByRole("button", { name: /^Requests per minute/ }).waitFor();
     await page.getByRole("button", { name: /^Output tokens per minute/ }).click();
