@@ -21,7 +21,7 @@ export function RulesPanel({ pools }: { pools: readonly PoolState[] }) {
   return (
     <Panel
       title="Rules"
-      note="checked every 10 s"
+      note="checked every 2 s"
       aside={
         <Button size="compact-sm" variant="default" onClick={() => setOpen("new")}>
           Add a rule
