@@ -1,0 +1,315 @@
+import { formatUsd, type NanoUsd } from "../kit/money.ts";
+import { AgentAccount, type Period } from "./agent-account.ts";
+import type { AgentIdentity } from "./agent-keys.ts";
+import type { CallEstimate } from "./call-estimate.ts";
+import type { AgentSettings, AgentUse } from "./schema.ts";
+import type { SlidingWindow, WindowEntry } from "./sliding-window.ts";
+
+export type AdmitRequest = {
+  agentId: string;
+  /** Null where it cannot be told. */
+  model: string | null;
+  /** Called only where a cap or budget asks for it. Null where a call's use cannot be told beforehand. */
+  estimate: (() => CallEstimate) | null;
+  nowMs: number;
+  /** When the call arrived, if that was earlier: its cost belongs to that day. */
+  startedAtMs?: number;
+};
+
+/** Why an agent's call may not go out. `starting` passes by itself within seconds. */
+export type DenialReason =
+  | "revoked"
+  | "disabled"
+  | "model"
+  | "requests"
+  | "input_tokens"
+  | "output_tokens"
+  | "budget"
+  | "unpriced"
+  | "starting";
+
+export type Denial = {
+  admitted: false;
+  reason: DenialReason;
+  /** One sentence for who made the call: the agent, the cap, and when it frees. */
+  message: string;
+  /** Null where waiting does not help. */
+  retryAfterS: number | null;
+};
+
+export type Admission = { admitted: true; lease: Lease } | Denial;
+
+/** What a call used in the end. Input as the upstream counts it; a null cost is one that nobody knows. */
+export type ActualUse = { inputTokens: number; outputTokens: number; costNanoUsd: NanoUsd | null; nowMs: number };
+
+/** Room held for one call. Ends once, by either way; the second is ignored. */
+export type Lease = {
+  /** The call is over: what it used takes the place of what was held. */
+  settle(actual: ActualUse): void;
+  /** The call was not sent: all is given back. */
+  release(): void;
+};
+
+/** One line of what the database knows an agent to have spent. */
+export type SpendRow = { agentId: string; day: string; costNanoUsd: NanoUsd };
+
+/** Until calls under way end there is no telling; asking every few seconds is soon enough. */
+const LOOK_AGAIN_S = 5;
+
+/**
+ * Holds every agent to its settings. Synchronous and in memory, so that no two calls are judged at once and none waits:
+ * what a call may use at most is held before it goes out, and what it did use is counted when it ends. So neither caps
+ * nor budgets are ever exceeded, however many calls come together, as long as estimates are upper bounds. A single call
+ * that is larger than a whole token cap goes out when nothing else is in the way, for it could never otherwise.
+ *
+ * Several instances judge each by itself: caps are then per instance, and budgets learn of the others' spending with
+ * each refresh.
+ */
+export class AgentGuard {
+  readonly #agents: { get(agentId: string): AgentIdentity | null };
+  readonly #accounts = new Map<string, AgentAccount>();
+  #knowsSpend = false;
+
+  constructor(options: { agents: { get(agentId: string): AgentIdentity | null } }) {
+    this.#agents = options.agents;
+  }
+
+  admit(request: AdmitRequest): Admission {
+    const { agentId, model, nowMs } = request;
+    const agent = this.#agents.get(agentId);
+    if (agent === null) return deny("revoked", "This agent key was revoked while the call was on its way.", null);
+    const { name, settings } = agent;
+    if (!settings.enabled) return deny("disabled", `Agent ${name} is switched off: ask an operator.`, null);
+    const denial = judgeModel(name, settings.allowedModels, model);
+    if (denial) return denial;
+
+    const account = this.#accountOf(agentId);
+    const startedAtMs = request.startedAtMs ?? nowMs;
+    const [day, month] = [account.day(startedAtMs), account.month(startedAtMs)];
+    const held = hold(settings, request.estimate);
+    return (
+      judgeRequests(name, settings.requestsPerMinute, account.requests, nowMs) ??
+      judgeTokens({ name, cap: settings.inputTokensPerMinute, kind: "input", account, take: held.input, nowMs }) ??
+      judgeTokens({ name, cap: settings.outputTokensPerMinute, kind: "output", account, take: held.output, nowMs }) ??
+      this.#judgeBudget(name, "daily", settings.dailyBudgetNanoUsd, day, held.cost, nowMs) ??
+      this.#judgeBudget(name, "monthly", settings.monthlyBudgetNanoUsd, month, held.cost, nowMs) ?? {
+        admitted: true,
+        lease: new HeldLease(account, day, month, held, nowMs),
+      }
+    );
+  }
+
+  /**
+   * What the database knows of this month. It never lowers what memory has: it lags behind by what is not drained yet,
+   * and brings what an earlier process or another instance spent. The first time must come after everything that an
+   * earlier process left has reached the database; until then agents with a budget have to wait.
+   */
+  learnSpend(rows: readonly SpendRow[]): void {
+    const months = new Map<Period, NanoUsd>();
+    for (const { agentId, day: iso, costNanoUsd } of rows) {
+      const account = this.#accountOf(agentId);
+      const atMs = Date.parse(iso);
+      const day = account.day(atMs);
+      day.spent = Math.max(day.spent, costNanoUsd);
+      const month = account.month(atMs);
+      months.set(month, (months.get(month) ?? 0) + costNanoUsd);
+    }
+    for (const [month, sum] of months) month.spent = Math.max(month.spent, sum);
+    this.#knowsSpend = true;
+  }
+
+  use(agentId: string, nowMs: number): AgentUse {
+    const account = this.#accountOf(agentId);
+    const day = account.day(nowMs);
+    return {
+      spentTodayNanoUsd: day.spent + day.unknown,
+      spentThisMonthNanoUsd: account.month(nowMs).spent + account.month(nowMs).unknown,
+      reservedNanoUsd: account.month(nowMs).reserved,
+      requests: account.requests.sum(nowMs),
+      inputTokens: account.input.sum(nowMs),
+      outputTokens: account.output.sum(nowMs),
+      openCalls: account.openCalls,
+    };
+  }
+
+  #accountOf(agentId: string): AgentAccount {
+    let account = this.#accounts.get(agentId);
+    if (!account) {
+      account = new AgentAccount();
+      this.#accounts.set(agentId, account);
+    }
+    return account;
+  }
+
+  #judgeBudget(
+    name: string,
+    kind: "daily" | "monthly",
+    budget: NanoUsd | null,
+    period: Period,
+    cost: NanoUsd | null,
+    nowMs: number,
+  ): Denial | null {
+    if (budget === null) return null;
+    if (!this.#knowsSpend) {
+      return deny("starting", `Headroom has just started and is still reading what agent ${name} has spent.`, 1);
+    }
+    if (cost === null) {
+      const why = "the most that this call can cost is not known beforehand";
+      return deny(
+        "unpriced",
+        `Agent ${name} has a ${kind} budget, and ${why}: use /v1/messages and a priced model.`,
+        null,
+      );
+    }
+    const spent = period.spent + period.unknown;
+    if (spent + period.reserved + cost <= budget) return null;
+    const cap = `its ${kind} budget of ${usd(budget)}`;
+    if (cost > budget) {
+      const most = `may cost up to ${usd(cost)}, more than all of ${cap}`;
+      return deny("budget", `This call of agent ${name} ${most}: lower max_tokens, or ask an operator.`, null);
+    }
+    if (spent + cost <= budget) {
+      const held = `${usd(spent)} spent and ${usd(period.reserved)} held for calls under way`;
+      return deny("budget", `Agent ${name} has ${held} of ${cap}: room frees as those calls end.`, LOOK_AGAIN_S);
+    }
+    const frees = new Date(period.endsAtMs).toISOString().slice(0, 16).replace("T", " ");
+    const rest = `has spent ${usd(spent)} of ${cap}, and this call may cost up to ${usd(cost)}`;
+    return deny("budget", `Agent ${name} ${rest}: it frees at ${frees} UTC.`, seconds(period.endsAtMs - nowMs));
+  }
+}
+
+/** What is held for a call. Cost is null where it cannot be told. */
+type Held = { input: number; output: number; cost: NanoUsd | null };
+
+function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): Held {
+  const { inputTokensPerMinute, outputTokensPerMinute, dailyBudgetNanoUsd, monthlyBudgetNanoUsd } = settings;
+  const isBound =
+    inputTokensPerMinute !== null ||
+    outputTokensPerMinute !== null ||
+    dailyBudgetNanoUsd !== null ||
+    monthlyBudgetNanoUsd !== null;
+  if (!isBound) return { input: 0, output: 0, cost: 0 };
+  if (estimate === null) return { input: 0, output: 0, cost: null };
+  const { inputTokens, maxOutputTokens, worstCaseNanoUsd } = estimate();
+  return {
+    input: Math.min(inputTokens, inputTokensPerMinute ?? inputTokens),
+    output: Math.min(maxOutputTokens, outputTokensPerMinute ?? maxOutputTokens),
+    cost: worstCaseNanoUsd,
+  };
+}
+
+class HeldLease implements Lease {
+  readonly #account: AgentAccount;
+  readonly #day: Period;
+  readonly #month: Period;
+  readonly #heldOutput: number;
+  readonly #reserved: NanoUsd;
+  readonly #request: WindowEntry;
+  readonly #input: WindowEntry;
+  #isOpen = true;
+
+  constructor(account: AgentAccount, day: Period, month: Period, held: Held, nowMs: number) {
+    this.#account = account;
+    this.#day = day;
+    this.#month = month;
+    this.#heldOutput = held.output;
+    this.#reserved = held.cost ?? 0;
+    this.#request = account.requests.add(1, nowMs);
+    this.#input = account.input.add(held.input, nowMs);
+    account.heldOutput += this.#heldOutput;
+    account.openCalls += 1;
+    day.reserved += this.#reserved;
+    month.reserved += this.#reserved;
+  }
+
+  settle({ inputTokens, outputTokens, costNanoUsd, nowMs }: ActualUse): void {
+    if (!this.#end()) return;
+    this.#account.input.correct(this.#input, inputTokens);
+    if (outputTokens > 0) this.#account.output.add(outputTokens, nowMs);
+    for (const period of [this.#day, this.#month]) {
+      if (costNanoUsd === null) period.unknown += this.#reserved;
+      else period.spent += costNanoUsd;
+    }
+  }
+
+  release(): void {
+    if (!this.#end()) return;
+    this.#account.requests.correct(this.#request, 0);
+    this.#account.input.correct(this.#input, 0);
+  }
+
+  #end(): boolean {
+    if (!this.#isOpen) return false;
+    this.#isOpen = false;
+    this.#account.heldOutput -= this.#heldOutput;
+    this.#account.openCalls -= 1;
+    this.#day.reserved -= this.#reserved;
+    this.#month.reserved -= this.#reserved;
+    return true;
+  }
+}
+
+function judgeModel(name: string, allowed: readonly string[] | null, model: string | null): Denial | null {
+  if (allowed === null) return null;
+  const fits = (pattern: string) =>
+    pattern.endsWith("*") ? model?.startsWith(pattern.slice(0, -1)) : model === pattern;
+  if (model !== null && allowed.some(fits)) return null;
+  const which = model === null ? "a call whose model cannot be told" : model.slice(0, 200);
+  return deny("model", `Agent ${name} may not use ${which}; it may use ${allowed.join(", ")}.`, null);
+}
+
+function judgeRequests(name: string, cap: number | null, window: SlidingWindow, nowMs: number): Denial | null {
+  const used = window.sum(nowMs);
+  if (cap === null || used + 1 <= cap) return null;
+  const wait = seconds(window.msUntilFreed(used + 1 - cap, nowMs) ?? 0);
+  return deny(
+    "requests",
+    `Agent ${name} has reached its cap of ${count(cap, "request")} a minute: ${frees(wait)}.`,
+    wait,
+  );
+}
+
+type TokenCase = {
+  name: string;
+  cap: number | null;
+  kind: "input" | "output";
+  account: AgentAccount;
+  take: number;
+  nowMs: number;
+};
+
+function judgeTokens({ name, cap, kind, account, take, nowMs }: TokenCase): Denial | null {
+  const window = account[kind];
+  const used = window.sum(nowMs);
+  const held = kind === "output" ? account.heldOutput : 0;
+  // A cap that is used up holds even for a call that asks for nothing.
+  const over = used + held + Math.max(take, 1) - (cap ?? Number.POSITIVE_INFINITY);
+  if (cap === null || over <= 0) return null;
+  const freedMs = window.msUntilFreed(over, nowMs);
+  const wait = freedMs === null ? LOOK_AGAIN_S : seconds(freedMs);
+  const when = freedMs === null ? "room frees as calls under way end" : frees(wait);
+  const state = `${count(used, "token")} used, ${count(held, "token")} held for calls under way, up to ${take} asked for`;
+  const limit = `its cap of ${count(cap, `${kind} token`)} a minute (${state})`;
+  return deny(`${kind}_tokens`, `Agent ${name} would pass ${limit}: ${when}.`, wait);
+}
+
+function deny(reason: DenialReason, message: string, retryAfterS: number | null): Denial {
+  return { admitted: false, reason, message, retryAfterS };
+}
+
+function frees(waitS: number): string {
+  return `it frees in ${waitS} s`;
+}
+
+function seconds(ms: number): number {
+  return Math.max(Math.ceil(ms / 1000), 1);
+}
+
+function count(value: number, noun: string): string {
+  return `${value.toLocaleString("en-US")} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+/** Cents where they tell enough. */
+function usd(nano: NanoUsd): string {
+  return formatUsd(nano, nano % 10_000_000 === 0 ? 2 : 6);
+}

@@ -1,0 +1,24 @@
+import { AppError } from "../kit/errors.ts";
+import { type AgentSettings, CALL_CLASSES, type CallClass } from "./schema.ts";
+
+type Bounds = Pick<AgentSettings, "maxClass" | "defaultClass">;
+
+/** The class of an agent's call: what `x-headroom-class` asks for, no higher than the agent may, else its default. */
+export function boundClass({ maxClass, defaultClass }: Bounds, asked: string | null): CallClass {
+  const wanted = CALL_CLASSES.find((name) => name === asked?.trim().toLowerCase()) ?? defaultClass;
+  return rank(wanted) < rank(maxClass) ? maxClass : wanted;
+}
+
+/** Throws `invalid_input` when an agent's default is above the highest class that it may ask for. */
+export function requireOrderedClasses({ maxClass, defaultClass }: Bounds): void {
+  if (rank(defaultClass) >= rank(maxClass)) return;
+  throw new AppError(
+    "invalid_input",
+    `defaultClass ${defaultClass} is above maxClass ${maxClass}: lower the one or raise the other.`,
+  );
+}
+
+/** 0 is the most important. */
+function rank(name: CallClass): number {
+  return CALL_CLASSES.indexOf(name);
+}
