@@ -106,11 +106,10 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #send(credentialHeaders: readonly string[], head: RequestHead | null, body: Buffer | Readable | null): void {
     const headers = this.#headers.forwarded;
     for (const part of credentialHeaders) headers.push(part);
-    // A collected body has its own length; for one that streams the client's word is passed on.
-    const { contentLength } = this.#headers;
-    if (!Buffer.isBuffer(body) && contentLength !== null) headers.push("content-length", contentLength);
     this.#book.sent(head);
-    this.#context.client.dispatch({ method: this.#arrival.method, target: this.#arrival.target, headers, body }, this);
+    const { method, target } = this.#arrival;
+    const { contentLength } = this.#headers;
+    this.#context.client.dispatch({ method, target, headers, body, contentLength }, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

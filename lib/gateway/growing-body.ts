@@ -31,10 +31,13 @@ export class GrowingBody {
     return false;
   }
 
-  /** The whole body. Most come in one chunk, and that one is not copied. */
+  /** Hands the whole body over, once, and lets go of it. Most come in one chunk, and that one is not copied. */
   take(): Buffer {
-    if (this.#whole !== null) return this.#whole.subarray(0, this.#bytes);
+    const whole = this.#whole?.subarray(0, this.#bytes);
     const first = this.#first;
+    this.#whole = null;
+    this.#first = null;
+    if (whole) return whole;
     return first === null ? Buffer.alloc(0) : Buffer.from(first.buffer, first.byteOffset, first.byteLength);
   }
 

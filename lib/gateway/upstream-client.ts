@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 
@@ -16,9 +17,15 @@ export const DEFAULT_TIMEOUTS: UpstreamTimeouts = { connectMs: 10_000, headersMs
 export type UpstreamRequest = {
   method: string;
   target: string;
+  /** Names and values in turn, without a content-length. */
   headers: string[];
-  body: Dispatcher.DispatchOptions["body"];
+  body: Buffer | Readable | null;
+  /** The length that the client announced for a body that streams; a collected one has its own. */
+  contentLength: string | null;
 };
+
+/** Bodies from here on are let go of once they are sent. */
+const LARGE_BODY_BYTES = 16 * 1024;
 
 /**
  * Connections to an upstream. HTTP/1.1 on purpose: names keep their spelling and order, one call's broken connection
@@ -50,9 +57,15 @@ export class UpstreamClient {
     });
   }
 
-  dispatch(request: UpstreamRequest, handler: Dispatcher.DispatchHandler): void {
-    const { method, headers, body } = request;
-    this.#pool.dispatch({ method, path: this.#prefix + request.target, headers, body }, handler);
+  dispatch(
+    { method, target, headers, body, contentLength }: UpstreamRequest,
+    handler: Dispatcher.DispatchHandler,
+  ): void {
+    const isLarge = Buffer.isBuffer(body) && body.length >= LARGE_BODY_BYTES;
+    const length = isLarge ? String(body.length) : Buffer.isBuffer(body) ? null : contentLength;
+    if (length !== null) headers.push("content-length", length);
+    const path = this.#prefix + target;
+    this.#pool.dispatch({ method, path, headers, body: isLarge ? sendOnce(body) : body }, handler);
   }
 
   /** What to tell the client of a call that failed before any answer came. */
@@ -65,6 +78,22 @@ export class UpstreamClient {
   async close(): Promise<void> {
     await this.#pool.destroy();
   }
+}
+
+/**
+ * A body that is gone once it is sent. undici holds a request with its body until the answer has ended, and with a
+ * thousand streams open that would be a thousand prompts in memory.
+ */
+function sendOnce(body: Buffer): Readable {
+  let rest: Buffer | null = body;
+  return new Readable({
+    highWaterMark: 0,
+    read() {
+      const whole = rest;
+      rest = null;
+      this.push(whole);
+    },
+  });
 }
 
 /** Why no answer came, for the one who called: what happened at which host, and what to check. */

@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import { openDoor } from "../support/gateway.ts";
 import { messageEvents, startLiveUpstream, startRawUpstream, startUpstream } from "../support/upstream.ts";
@@ -257,6 +259,34 @@ test("an upload is held back by an upstream that does not read, and memory stays
   expect(peak - before).toBeLessThan(100 * 1024 * 1024);
   expect(await records.only()).toMatchObject({ endpoint: "/v1/files", outcome: "succeeded" });
   socket.destroy();
+});
+
+test("an open stream does not keep its prompt in memory", async () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage: () => void = runInNewContext("gc");
+  const upstream = await startLiveUpstream((req, res) => {
+    req.resume();
+    req.on("end", () => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      res.write(messageEvents([])[0]);
+    });
+  });
+  const { url, gateway } = await open(upstream);
+  const before = process.memoryUsage().arrayBuffers;
+  const begin = () =>
+    new Promise<void>((resolve) => {
+      const req = httpRequest(`${url}/v1/messages`, { method: "POST" }, (res) => {
+        res.on("error", () => {});
+        res.once("data", () => resolve());
+      });
+      req.on("error", () => {});
+      req.end(JSON.stringify({ model: "claude-opus-5-5", system: "s".repeat(1_000_000) }));
+    });
+  for (let index = 0; index < 40; index += 1) await begin();
+  await settled(() => gateway.openCalls);
+  collectGarbage();
+  expect(gateway.openCalls).toBe(40);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(12 * 1024 * 1024);
 });
 
 test("an upstream may answer before an upload has ended, and the connection lives on", async () => {
