@@ -1,11 +1,12 @@
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { AgentKeys } from "./access/agent-keys.ts";
+import { type Access, createAccess } from "./access/access.ts";
 import { Operators } from "./access/operators.ts";
 import { type Alerting, createAlerting } from "./alerts/alerting.ts";
 import { createDatabase, type Database } from "./database/database.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { systemClock } from "./kit/clock.ts";
+import { messageOf } from "./kit/errors.ts";
 import { createLog } from "./kit/log.ts";
 import { SecretBox } from "./kit/secret-box.ts";
 import { LimitBook } from "./limits/limit-book.ts";
@@ -35,7 +36,7 @@ export type Runtime = {
   overview: OverviewHub;
   metrics: Metrics;
   alerting: Alerting;
-  agentKeys: AgentKeys;
+  access: Access;
   operators: Operators;
   /** What `/readyz` says. */
   readiness(): Promise<{ ready: boolean; faults: string[] }>;
@@ -89,7 +90,10 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const costs = new Costs({ clock });
   const refusals = new Refusals({ clock });
   const metrics = new Metrics();
-  const agentKeys = new AgentKeys({ database, box, clock });
+  const builtIn = { baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null };
+  const access = createAccess({ database, box, clock, builtIn });
+  // Agents must be known before the first call; where the database is away, housekeeping tries again.
+  await access.load().catch((error: unknown) => log.warn({ error: messageOf(error) }, "agents could not be read yet"));
   const operators = new Operators({ adminToken: secrets.adminToken, box, clock });
   const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
   const loopback = isLoopback(env.HOST);
@@ -107,7 +111,8 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     allowLoopback: loopback,
   });
   const gateway = createGateway({
-    ...{ live, limits, agentKeys, clock, log },
+    ...{ live, limits, clock, log },
+    agentKeys: access.agentKeys,
     upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
     recorder: {
       record: (call) => {
@@ -120,7 +125,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     believeLabels: loopback,
   });
   const housekeeping = new Housekeeping({
-    ...{ database, live, limits, costs, refusals, overview, agentKeys, clock, log },
+    ...{ database, live, limits, costs, refusals, overview, access, clock, log },
     recovered: () => drain.recovered,
   });
 
@@ -147,7 +152,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, agentKeys, operators },
+    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, access, operators },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };

@@ -34,6 +34,6 @@ export class GatewaySettingsStore {
 
 /** What an older or newer version stored does not keep the gateway from starting: it gives way to the default. */
 function parse({ settings }: z.infer<typeof Stored>): GatewaySettings {
-  const parsed = GatewaySettingsChange.safeParse(settings[NAME] ?? {});
+  const parsed = GatewaySettings.partial().safeParse(settings[NAME] ?? {});
   return GatewaySettings.parse({ ...DEFAULT_GATEWAY_SETTINGS, ...(parsed.success ? parsed.data : {}) });
 }

@@ -55,7 +55,7 @@ export const DEFAULT_AGENT_SETTINGS: AgentSettings = {
 const AgentSettingsChange = AgentSettings.partial();
 
 /** What `POST /api/agents` takes: settings lie beside the name, each left out takes its default. */
-export const AgentInput = z.object({ name: Name, ...AgentSettingsChange.shape });
+export const AgentInput = z.strictObject({ name: Name, ...AgentSettingsChange.shape });
 export type AgentInput = z.infer<typeof AgentInput>;
 
 /** What `PATCH /api/agents/{id}` takes: what is left out stays as it is. */
@@ -66,7 +66,7 @@ export const MAX_OVERLAP_HOURS = 24 * 30;
 export const DEFAULT_OVERLAP_HOURS = 24;
 
 /** What `POST /api/agents/{id}/rotate` takes. With 0 the old key ends at once. */
-export const RotateInput = z.object({
+export const RotateInput = z.strictObject({
   overlapHours: z
     .number()
     .min(0, "must be 0 or more hours")
@@ -142,7 +142,7 @@ const ApiKey = z
   .regex(/^[\x21-\x7e]{8,1000}$/, "8 to 1,000 characters without spaces");
 
 /** What `POST /api/upstreams` takes. The key is sealed and never shown again. */
-export const UpstreamInput = z.object({
+export const UpstreamInput = z.strictObject({
   name: UpstreamName,
   kind: UpstreamKind.default("api"),
   baseUrl: BaseUrl.default("https://api.anthropic.com"),
@@ -152,7 +152,7 @@ export const UpstreamInput = z.object({
 export type UpstreamInput = z.infer<typeof UpstreamInput>;
 
 /** What `PATCH /api/upstreams/{id}` takes: what is left out stays as it is. */
-export const UpstreamChange = z.object({
+export const UpstreamChange = z.strictObject({
   name: UpstreamName.optional(),
   baseUrl: BaseUrl.optional(),
   apiKey: ApiKey.optional(),
@@ -199,5 +199,5 @@ export type GatewaySettings = z.infer<typeof GatewaySettings>;
 export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = { rateLimitHeaders: "pass" };
 
 /** What `PATCH /api/settings` takes. */
-export const GatewaySettingsChange = GatewaySettings.partial();
+export const GatewaySettingsChange = GatewaySettings.partial().strict();
 export type GatewaySettingsChange = z.infer<typeof GatewaySettingsChange>;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { AgentKeys } from "../access/agent-keys.ts";
+import type { Access } from "../access/access.ts";
 import type { Database } from "../database/database.ts";
 import type { Clock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
@@ -48,7 +48,7 @@ export type HousekeepingOptions = {
   costs: Costs;
   refusals: Refusals;
   overview: OverviewHub;
-  agentKeys: AgentKeys;
+  access: Pick<Access, "refresh">;
   /** Ends when what an earlier process left in the spool is in the database. */
   recovered: () => Promise<void>;
   clock: Clock;
@@ -107,7 +107,8 @@ export class Housekeeping {
     try {
       if (!this.#warm) await this.#bringBack();
       await this.#storeLimits();
-      if (this.#rounds++ % KEYS_EVERY_ROUNDS === 0) await this.#readKeys();
+      if (this.#rounds % KEYS_EVERY_ROUNDS === 0) await this.#readKeys();
+      this.#rounds += 1;
       await this.#letGo();
       this.#fault = null;
     } catch (error) {
@@ -130,7 +131,7 @@ export class Housekeeping {
   }
 
   async #readKeys(): Promise<void> {
-    await this.#options.agentKeys.refresh();
+    await this.#options.access.refresh();
     const channels = await this.#options.database.call("channels_list", {}, z.array(z.unknown()));
     this.#channels = channels.length;
   }

@@ -2,7 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AgentKeys } from "../../lib/access/agent-keys.ts";
+import { createAccess } from "../../lib/access/access.ts";
 import type { Database } from "../../lib/database/database.ts";
 import { ManualClock } from "../../lib/kit/clock.ts";
 import { AppError } from "../../lib/kit/errors.ts";
@@ -45,10 +45,11 @@ function startProcess(clock: ManualClock, database: Database = stored.database) 
   const refusals = new Refusals({ clock });
   const gateway = () => ({ upstream: "default" }) as GatewayState;
   const overview = new OverviewHub({ clock, live, limits, costs, refusals, alerts: () => [], gateway });
-  const agentKeys = new AgentKeys({ database, box: new SecretBox(Buffer.alloc(32)), clock });
+  const builtIn = { baseUrl: "http://upstream.test", apiKey: null };
+  const access = createAccess({ database, box: new SecretBox(Buffer.alloc(32)), clock, builtIn });
   const drain = new Drain({ spool, database, rejectedPath: join(dir, "rejected.jsonl"), log: silentLog });
   const housekeeping = new Housekeeping({
-    ...{ database, live, limits, costs, refusals, overview, agentKeys, clock, log: silentLog },
+    ...{ database, live, limits, costs, refusals, overview, access, clock, log: silentLog },
     recovered: () => drain.recovered,
   });
   return {
