@@ -50,6 +50,9 @@ async function main(): Promise<void> {
   await listen(server, env);
   const url = publicUrlOf(env, server.address() as AddressInfo);
 
+  const built = flags.dev ? Promise.resolve() : buildDashboard(import.meta.dirname, stop.signal);
+  // It is awaited below; a failure before that must not end the process in another way.
+  built.catch(() => {});
   const { startRuntime } = await import("./lib/runtime.ts");
   const runtime = await startRuntime({ env, publicUrl: url, demo: flags.demo });
   stopOnSignals(async () => {
@@ -61,7 +64,7 @@ async function main(): Promise<void> {
   });
   gateway = (request, response) => runtime.gateway.handleNode(request, response);
 
-  if (!flags.dev) await buildDashboard(import.meta.dirname, stop.signal);
+  await built;
   const { default: next } = await import("next");
   const app = next({ dev: flags.dev, dir: import.meta.dirname, quiet: true });
   await app.prepare();

@@ -95,7 +95,9 @@ export function fault(error: unknown): Response {
     return json(STATUS[code], { error: { code, message } });
   }
   process.stderr.write(`headroom: a request failed: ${messageOf(error)}\n`);
-  return json(500, { error: { code: "internal", message: "Something went wrong inside Headroom; its log says more." } });
+  return json(500, {
+    error: { code: "internal", message: "Something went wrong inside Headroom; its log says more." },
+  });
 }
 
 function requireOperator(runtime: Runtime, request: Request): void {

@@ -73,7 +73,12 @@ export class StreamTap {
     const first = this.#held[0]?.[0];
     const isData = first === LETTER_D;
     const isContent = isData && this.#event !== "" && !MATTERS.has(this.#event);
-    if (isContent ? this.#heldBytes <= PEEK : this.#heldBytes <= MAX_LINE && (isData || first === LETTER_E || first === CR)) return;
+    if (
+      isContent
+        ? this.#heldBytes <= PEEK
+        : this.#heldBytes <= MAX_LINE && (isData || first === LETTER_E || first === CR)
+    )
+      return;
     // Nothing more of this line matters, save how long it is and what shows which kind of delta it brings.
     const start = this.#takeHeld();
     this.#skipping = true;

@@ -94,7 +94,8 @@ export class Drain {
     try {
       await this.#database.call("calls_record", { rows }, Recorded);
     } catch (error) {
-      if (!(error instanceof AppError) || error.code === "unavailable") throw error;
+      // Only what the rows themselves are guilty of; a missing grant or a failing disk is nobody's row's fault.
+      if (!(error instanceof AppError) || error.code !== "invalid_input") throw error;
       if (rows.length === 1) return this.#reject(JSON.stringify(rows[0]), error.message);
       const half = rows.length >> 1;
       await this.#insert(rows.slice(0, half));
