@@ -1,9 +1,10 @@
 import { formatUsd, type NanoUsd } from "../kit/money.ts";
 import { AgentAccount, type Period } from "./agent-account.ts";
 import type { AgentIdentity } from "./agent-keys.ts";
+import { type Held, HeldLease, type Lease } from "./agent-lease.ts";
 import type { CallEstimate } from "./call-estimate.ts";
 import type { AgentSettings, AgentUse } from "./schema.ts";
-import type { SlidingWindow, WindowEntry } from "./sliding-window.ts";
+import type { SlidingWindow } from "./sliding-window.ts";
 
 export type AdmitRequest = {
   agentId: string;
@@ -38,17 +39,6 @@ export type Denial = {
 };
 
 export type Admission = { admitted: true; lease: Lease } | Denial;
-
-/** What a call used in the end. Input as the upstream counts it; a null cost is one that nobody knows. */
-export type ActualUse = { inputTokens: number; outputTokens: number; costNanoUsd: NanoUsd | null; nowMs: number };
-
-/** Room held for one call. Ends once, by either way; the second is ignored. */
-export type Lease = {
-  /** The call is over: what it used takes the place of what was held. */
-  settle(actual: ActualUse): void;
-  /** The call was not sent: all is given back. */
-  release(): void;
-};
 
 /** One line of what the database knows an agent to have spent. */
 export type SpendRow = { agentId: string; day: string; costNanoUsd: NanoUsd };
@@ -178,9 +168,6 @@ export class AgentGuard {
   }
 }
 
-/** What is held for a call. Cost is null where it cannot be told. */
-type Held = { input: number; output: number; cost: NanoUsd | null };
-
 function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): Held {
   const { inputTokensPerMinute, outputTokensPerMinute, dailyBudgetNanoUsd, monthlyBudgetNanoUsd } = settings;
   const isBound =
@@ -196,57 +183,6 @@ function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): H
     output: Math.min(maxOutputTokens, outputTokensPerMinute ?? maxOutputTokens),
     cost: worstCaseNanoUsd,
   };
-}
-
-class HeldLease implements Lease {
-  readonly #account: AgentAccount;
-  readonly #day: Period;
-  readonly #month: Period;
-  readonly #heldOutput: number;
-  readonly #reserved: NanoUsd;
-  readonly #request: WindowEntry;
-  readonly #input: WindowEntry;
-  #isOpen = true;
-
-  constructor(account: AgentAccount, day: Period, month: Period, held: Held, nowMs: number) {
-    this.#account = account;
-    this.#day = day;
-    this.#month = month;
-    this.#heldOutput = held.output;
-    this.#reserved = held.cost ?? 0;
-    this.#request = account.requests.add(1, nowMs);
-    this.#input = account.input.add(held.input, nowMs);
-    account.heldOutput += this.#heldOutput;
-    account.openCalls += 1;
-    day.reserved += this.#reserved;
-    month.reserved += this.#reserved;
-  }
-
-  settle({ inputTokens, outputTokens, costNanoUsd, nowMs }: ActualUse): void {
-    if (!this.#end()) return;
-    this.#account.input.correct(this.#input, inputTokens);
-    if (outputTokens > 0) this.#account.output.add(outputTokens, nowMs);
-    for (const period of [this.#day, this.#month]) {
-      if (costNanoUsd === null) period.unknown += this.#reserved;
-      else period.spent += costNanoUsd;
-    }
-  }
-
-  release(): void {
-    if (!this.#end()) return;
-    this.#account.requests.correct(this.#request, 0);
-    this.#account.input.correct(this.#input, 0);
-  }
-
-  #end(): boolean {
-    if (!this.#isOpen) return false;
-    this.#isOpen = false;
-    this.#account.heldOutput -= this.#heldOutput;
-    this.#account.openCalls -= 1;
-    this.#day.reserved -= this.#reserved;
-    this.#month.reserved -= this.#reserved;
-    return true;
-  }
 }
 
 function judgeModel(name: string, allowed: readonly string[] | null, model: string | null): Denial | null {

@@ -39,7 +39,7 @@ as $$
     'revokedAt', gateway.iso(a.revoked_at), 'lastUsedAt', gateway.iso(max(k.last_used_at)),
     'keys', coalesce(jsonb_agg(jsonb_build_object('id', k.id, 'prefix', k.prefix, 'hash', k.hash,
       'createdAt', gateway.iso(k.created_at), 'expiresAt', gateway.iso(k.expires_at),
-      'lastUsedAt', gateway.iso(k.last_used_at)) order by k.created_at desc, k.id desc)
+      'lastUsedAt', gateway.iso(k.last_used_at)) order by k.expires_at desc nulls first, k.id desc)
       filter (where k.expires_at is null or k.expires_at > now()), '[]'))
   from gateway.agent_keys k where k.agent_id = a.id
 $$;
@@ -116,7 +116,8 @@ begin
   end if;
   update gateway.agent_keys k set expires_at = least(coalesce(k.expires_at, 'infinity'),
     made_at + make_interval(secs => case when ranked.place = 1 then overlap_seconds else 0 end))
-  from (select l.id, row_number() over (order by l.created_at desc, l.id desc) as place from gateway.agent_keys l
+  from (select l.id, row_number() over (order by l.expires_at desc nulls first, l.id desc) as place
+    from gateway.agent_keys l
     where l.agent_id = rotated.id and (l.expires_at is null or l.expires_at > made_at)) ranked
   where k.id = ranked.id;
   insert into gateway.agent_keys (id, agent_id, prefix, hash, created_at)
