@@ -22,14 +22,25 @@ const ORDER = [
 ];
 const TOP = new Set([
   ...["app", "components", "lib", "supabase", "tests", "public", ".ci"],
-  ...["server.ts", "next.config.js", "package.json", "package-lock.json", "tsconfig.json", "biome.json", "vitest.config.ts"],
+  ...[
+    "server.ts",
+    "next.config.js",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "biome.json",
+    "vitest.config.ts",
+  ],
   ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"],
   ...[".env.example", ".gitignore", ".npmrc"],
 ]);
 const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 
 const root = resolve(import.meta.dirname, "..");
-const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: root, encoding: "utf8" })
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
   .split("\n")
   .filter((path) => path !== "" && existsSync(join(root, path)));
 const sources = files.filter((path) => /\.tsx?$/.test(path));
@@ -39,7 +50,8 @@ type Import = { from: string; to: string; typeOnly: boolean };
 /** Every import of a file: a path from the root for the project's own, the package's name for others. */
 function importsOf(path: string): Import[] {
   const text = readFileSync(join(root, path), "utf8");
-  const pattern = /^\s*(import|export)\s+(type\s)?[^;"'`]*?from\s*["']([^"']+)["']|^\s*import\s*["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/gm;
+  const pattern =
+    /^\s*(import|export)\s+(type\s)?[^;"'`]*?from\s*["']([^"']+)["']|^\s*import\s*["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/gm;
   return [...text.matchAll(pattern)].map((match) => {
     const named = match[3] ?? match[4] ?? match[5] ?? "";
     const own = named.startsWith(".")
@@ -66,7 +78,9 @@ describe("imports", () => {
       ({ from, to }) => within("lib")(from) && within("lib")(to) && rankOf(to) > rankOf(from),
     );
     // The one door glue asks for the runtime that it serves.
-    expect(backwards.filter(({ from, to }) => !(from === "lib/http.ts" && to === "lib/runtime.ts")).map(say)).toEqual([]);
+    expect(backwards.filter(({ from, to }) => !(from === "lib/http.ts" && to === "lib/runtime.ts")).map(say)).toEqual(
+      [],
+    );
   });
 
   test("know every folder of lib", () => {
@@ -105,7 +119,10 @@ describe("imports", () => {
   test("of the runtime are for doors and tests", () => {
     const wrong = imports
       .filter(({ to }) => to === "lib/runtime.ts")
-      .filter(({ from, typeOnly }) => !/^(app|tests)\//.test(from) && !["server.ts", "lib/http.ts"].includes(from) && !typeOnly);
+      .filter(
+        ({ from, typeOnly }) =>
+          !/^(app|tests)\//.test(from) && !["server.ts", "lib/http.ts"].includes(from) && !typeOnly,
+      );
     expect(wrong.map(say)).toEqual([]);
   });
 
@@ -139,7 +156,9 @@ describe("the tree", () => {
   });
 
   test("pins every dependency to an exact version", () => {
-    const manifest: Record<string, Record<string, string>> = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const manifest: Record<string, Record<string, string>> = JSON.parse(
+      readFileSync(join(root, "package.json"), "utf8"),
+    );
     const loose = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies }).filter(
       ([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version),
     );
@@ -150,7 +169,9 @@ describe("the tree", () => {
 describe("documents", () => {
   test.each(DOCUMENTS)("%s names only paths that exist", (document) => {
     const text = readFileSync(join(root, document), "utf8");
-    const paths = [...text.matchAll(/[`(]((?:app|components|lib|supabase|tests|public|\.ci)\/[\w./[\]()-]*|server\.ts)[`)]/g)]
+    const paths = [
+      ...text.matchAll(/[`(]((?:app|components|lib|supabase|tests|public|\.ci)\/[\w./[\]()-]*|server\.ts)[`)]/g),
+    ]
       .map((match) => match[1] ?? "")
       .filter((path) => !path.includes("…"));
     expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);

@@ -1,19 +1,35 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from "node:crypto";
 
 /**
  * Keeps secrets at rest: AES-256-GCM for what must be read again, HMAC-SHA256 for what must only be recognised. One
  * master key, one derived key per use, so that a value sealed for one purpose opens for no other.
  */
 export class SecretBox {
-  #master: Buffer;
+  readonly #master: Buffer;
+  /** Deriving costs ten times what using a key does, and agents' keys are hashed with every call. */
+  readonly #keys = new Map<string, KeyObject>();
 
   constructor(master: Buffer) {
     if (master.length < 32) throw new RangeError("the master key needs at least 32 bytes");
     this.#master = master;
   }
 
-  #derive(purpose: string): Buffer {
-    return Buffer.from(hkdfSync("sha256", this.#master, "headroom", purpose, 32));
+  #derive(purpose: string): KeyObject {
+    let key = this.#keys.get(purpose);
+    if (!key) {
+      key = createSecretKey(Buffer.from(hkdfSync("sha256", this.#master, "headroom", purpose, 32)));
+      this.#keys.set(purpose, key);
+    }
+    return key;
   }
 
   /** `v1.` and base64url of nonce, tag and ciphertext. */

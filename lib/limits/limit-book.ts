@@ -79,7 +79,9 @@ export class LimitBook {
     const used = new Map(this.#use.pools().map((pool) => [pool.key, pool]));
     const places = new Map<string, Place>([...used].map(([key, pool]) => [key, pool]));
     for (const [key, entry] of this.#pools) places.set(key, entry.place);
-    return [...places].map(([key, place]) => this.#state(key, place, used.get(key), nowMs)).sort(byName);
+    const states = [...places].map(([key, place]) => this.#state(key, place, used.get(key), nowMs));
+    // A model that does not exist has calls, and no limits.
+    return states.filter(({ limiters }) => limiters.length > 0).sort(byName);
   }
 
   /** Pools at rest with their published limits: what a first visitor is shown before any call. */

@@ -29,6 +29,7 @@ export type PastSecond = Place & { second: number; agent: string } & Record<
 export const WINDOW_SECONDS = 960;
 const AGENT_SECONDS = 64;
 const MAX_AGENT_RINGS = 5_000;
+const MAX_POOLS = 256;
 const FIRST_BYTES_PER_TOKEN = 40;
 
 type Open = {
@@ -49,7 +50,8 @@ type PoolUse = Place & { ring: SecondRing; bytesPerToken: number; open: Set<Open
  */
 export class LiveUsage {
   readonly #clock: Clock;
-  readonly #pools = new Map<string, PoolUse>();
+  /** Bounded, because a caller can name models that do not exist. */
+  readonly #pools = new LRUCache<string, PoolUse>({ max: MAX_POOLS });
   readonly #agents = new LRUCache<string, { agent: string; key: string; ring: SecondRing }>({ max: MAX_AGENT_RINGS });
 
   constructor(options: { clock: Clock }) {
@@ -93,7 +95,7 @@ export class LiveUsage {
   }
 
   pools(): (Place & { key: string; openCalls: number; lastSecond: number })[] {
-    return [...this.#pools].map(([key, pool]) => ({
+    return [...this.#pools.entries()].map(([key, pool]) => ({
       key,
       upstream: pool.upstream,
       pool: pool.pool,

@@ -19,14 +19,19 @@ if (missing.length > 0) {
   if (apt) {
     process.stdout.write(`Installing for the tests: ${packages.join(", ")}\n`);
     const run = (args: string[]) =>
-      spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+      spawnSync("apt-get", args, {
+        stdio: ["ignore", "ignore", "inherit"],
+        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      });
     run(["update", "-qq"]);
     run(["install", "-y", "-qq", "--no-install-recommends", ...packages]);
   }
   const still = missing.filter(({ found }) => found() === null);
   if (still.length > 0) {
     for (const { name, debian } of still) {
-      process.stderr.write(`The tests need ${name}. On Debian: apt-get install ${debian}. Elsewhere: put it on the PATH.\n`);
+      process.stderr.write(
+        `The tests need ${name}. On Debian: apt-get install ${debian}. Elsewhere: put it on the PATH.\n`,
+      );
     }
     process.exit(1);
   }
