@@ -10,7 +10,11 @@ import type { StopReason, Wishes } from "./simulator-headers.ts";
 export type AnswerBlock = { tokens: number; text: string } & (
   | { type: "text" }
   | { type: "thinking"; signature: string; omitted: boolean }
-  | { type: "tool_use"; id: string; name: string }
+  | { type: "tool_use" | "server_tool_use"; id: string; name: string }
+  /** Made by another sampling, so it costs this one nothing. */
+  | { type: "compaction" }
+  /** A block that comes whole: the result of a server tool, or the mark of a fallback. */
+  | { type: "fixed"; content: object }
 );
 
 /** All that the model would say, known beforehand. */
@@ -131,8 +135,13 @@ function chooseTool(request: MessageRequest, wishes: Wishes): ToolCall | null {
 }
 
 function callOf(name: string, request: MessageRequest): ToolCall | null {
-  const tool = request.tools.find((entry) => entry.name === name);
+  // Server tools are used on the way, not answered with.
+  const tool = request.tools.find((entry) => entry.name === name && !isServerTool(entry));
   return tool ? { name, input: sampleOf(tool.input_schema ?? { type: "object" }) } : null;
+}
+
+function isServerTool(tool: JsonObject): boolean {
+  return typeof tool.type === "string" && /^(web_search|web_fetch|code_execution|advisor|tool_search)_/.test(tool.type);
 }
 
 function unknownTool(name: string): never {
@@ -140,7 +149,7 @@ function unknownTool(name: string): never {
 }
 
 /** What the last user turn asks for. A turn that brings tool results is answered with text. */
-function askedFor(request: MessageRequest): { name: string; input: unknown } | null {
+export function askedFor(request: MessageRequest): { name: string; input: unknown } | null {
   const turn = request.messages.findLast((message) => message.role === "user");
   if (!turn) return null;
   if (typeof turn.content !== "string" && turn.content.some((block) => block.type === "tool_result")) return null;

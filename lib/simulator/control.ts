@@ -40,6 +40,7 @@ export async function control(exchange: Exchange, state: SimulatorState): Promis
   const path = exchange.url.pathname.slice("/simulator/".length);
   if (!["ledger", "limits", "faults", "drain"].includes(path)) throw notFound();
   const nowMs = exchange.clock.now();
+  state.settleBatches(nowMs);
   if (method === "GET" && path === "ledger") {
     const after = Number(exchange.url.searchParams.get("after") ?? 0);
     const entries = state.ledger.entries.filter((entry) => entry.sequence > after);

@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Lane } from "../anthropic/pools.ts";
 import type { ApiError } from "./api-error.ts";
+import type { Credential } from "./authentication.ts";
 import { type LedgerEntry, type LedgerUsage, NO_USAGE } from "./ledger.ts";
 import type { SimulatedClock } from "./simulated-clock.ts";
 
-const RATE_LIMIT_HEADER = /^(anthropic-(ratelimit|fast|priority)-|retry-after$)/;
+const RATE_LIMIT_HEADER = /^(anthropic-(ratelimit|fast|priority)-|x-ratelimit-|retry-after$)/;
+
+const CALL = { kind: "call" } as const;
 
 /** Headers of the edge in front of the API, the same on every answer. */
 const EDGE_HEADERS = {
@@ -32,6 +35,16 @@ export class Exchange {
   streamed = false;
   billed = true;
   usage: LedgerUsage = { ...NO_USAGE };
+  iterations: LedgerEntry["iterations"] = null;
+  webSearchRequests = 0;
+  serviceTier: LedgerEntry["serviceTier"] = null;
+  speed: LedgerEntry["speed"] = null;
+  inferenceGeo: string | null = null;
+  transfer: LedgerEntry["transfer"] = null;
+  /** By what the caller is known; null until that is checked. */
+  credential: Credential | null = null;
+  /** How errors are written; endpoints of another shape set their own. */
+  errorBody: (error: ApiError, requestId: string) => object = (error, requestId) => error.body(requestId);
   #organizationId: string;
   #pollMs: number;
   #status = 0;
@@ -67,6 +80,12 @@ export class Exchange {
     return this.#gone;
   }
 
+  /** A request header as one string, whether it came once or often. */
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(",") : value;
+  }
+
   /** Resolves at a simulated time, or as soon as the client leaves. */
   async sleepUntil(atMs: number): Promise<void> {
     while (!this.#gone) {
@@ -92,6 +111,15 @@ export class Exchange {
     });
   }
 
+  /** Writes a piece of a body, and waits for a client that reads more slowly than it is written. */
+  async write(chunk: string | Uint8Array): Promise<void> {
+    if (this.#gone || this.response.write(chunk)) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      this.response.once("drain", resolve);
+    });
+  }
+
   sendJson(status: number, body: object, headers: Record<string, string> = {}): void {
     const bytes = Buffer.from(JSON.stringify(body));
     this.writeHead(status, { "content-type": "application/json", "content-length": String(bytes.length), ...headers });
@@ -101,7 +129,7 @@ export class Exchange {
   sendError(error: ApiError, headers: Record<string, string> = {}): void {
     if (this.response.headersSent || this.#gone) return;
     this.noteError(error);
-    this.sendJson(error.status, error.body(this.requestId), { ...headers, ...error.headers });
+    this.sendJson(error.status, this.errorBody(error, this.requestId), { ...headers, ...error.headers });
   }
 
   /** For an error that is told inside a stream whose status was 200. */
@@ -121,6 +149,7 @@ export class Exchange {
   ledgerEntry(): Omit<LedgerEntry, "sequence"> {
     const clientGone = this.#gone && !this.#hungUp;
     return {
+      origin: CALL,
       requestId: this.requestId,
       at: new Date(this.arrivedMs).toISOString(),
       method: this.request.method ?? "GET",
@@ -133,10 +162,16 @@ export class Exchange {
       errorCode: this.#errorCode,
       stopReason: this.stopReason,
       usage: this.usage,
+      iterations: this.iterations,
+      webSearchRequests: this.webSearchRequests,
+      serviceTier: this.serviceTier,
+      speed: this.speed,
+      inferenceGeo: this.inferenceGeo,
       billed: this.billed,
       streamed: this.streamed,
       clientGone,
       fault: this.fault,
+      transfer: this.transfer,
       rateLimitHeaders: this.#rateLimitHeaders,
     };
   }

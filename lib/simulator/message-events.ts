@@ -30,7 +30,8 @@ export class MessageEvents {
       if (!block) return events;
       const reached = Math.min(block.tokens, produced - this.#before);
       if (this.#done < 0) {
-        if (reached <= 0) return events;
+        // What costs no tokens comes with the token before it.
+        if (reached <= 0 && block.tokens > 0) return events;
         events += this.#startOf(block);
         this.#done = 0;
       }
@@ -66,15 +67,17 @@ export class MessageEvents {
   }
 
   #stopOf(block: AnswerBlock): string {
-    const signature =
-      block.type === "thinking"
-        ? sseEvent("content_block_delta", {
-            index: this.#index,
-            delta: { type: "signature_delta", signature: block.signature },
-          })
-        : "";
-    return signature + sseEvent("content_block_stop", { index: this.#index });
+    const delta = lastDelta(block);
+    const last = delta === null ? "" : sseEvent("content_block_delta", { index: this.#index, delta });
+    return last + sseEvent("content_block_stop", { index: this.#index });
   }
+}
+
+/** What a block's last delta brings: a signature, or the whole of what is never sent in pieces. */
+function lastDelta(block: AnswerBlock): object | null {
+  if (block.type === "thinking") return { type: "signature_delta", signature: block.signature };
+  if (block.type === "compaction") return { type: "compaction_delta", content: block.text, encrypted_content: null };
+  return null;
 }
 
 /** A block as it stands in a plain answer. */
@@ -84,10 +87,15 @@ export function wholeBlock(block: AnswerBlock): object {
       return { type: "text", text: block.text, citations: null };
     case "thinking":
       return { type: "thinking", thinking: block.text, signature: block.signature };
-    case "tool_use": {
+    case "tool_use":
+    case "server_tool_use": {
       const input: unknown = JSON.parse(block.text);
-      return { type: "tool_use", id: block.id, name: block.name, input, caller: { type: "direct" } };
+      return { type: block.type, id: block.id, name: block.name, input, caller: { type: "direct" } };
     }
+    case "compaction":
+      return { type: "compaction", content: block.text, encrypted_content: null };
+    case "fixed":
+      return block.content;
   }
 }
 
@@ -98,6 +106,11 @@ function emptyBlock(block: AnswerBlock): object {
     case "thinking":
       return { type: "thinking", thinking: "", signature: "" };
     case "tool_use":
-      return { type: "tool_use", id: block.id, name: block.name, input: {}, caller: { type: "direct" } };
+    case "server_tool_use":
+      return { type: block.type, id: block.id, name: block.name, input: {}, caller: { type: "direct" } };
+    case "compaction":
+      return { type: "compaction", content: null, encrypted_content: null };
+    case "fixed":
+      return block.content;
   }
 }

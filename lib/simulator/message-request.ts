@@ -39,8 +39,12 @@ export type MessageRequest = {
   outputSchema: JsonObject | null;
   /** Asked to edit its context: the answer then says which edits were applied. */
   contextEdits: boolean;
-  /** With the compaction beta every answer lists its iterations. */
+  /** With the betas of compaction, advisors and fallbacks every answer lists its iterations. */
   iterations: boolean;
+  /** Prompt tokens from which the conversation is compacted first; null where nobody asked for it. */
+  compactFrom: number | null;
+  /** Who answers when the model refuses, in order. */
+  fallbacks: SimulatedModel[];
 };
 
 export type ApiVersion = "2023-06-01" | "2026-10-21";
@@ -59,6 +63,11 @@ const BETA_KEYS = [
   ...["billing_policy", "compaction", "context_management", "fallback_credit_token", "fallbacks", "mcp_servers"],
   ...["output_format", "thread"],
 ];
+const ITERATION_BETAS = /^(compact|advisor-tool|server-side-fallback)-/;
+/** Tokens at which compaction sets in unless the caller says otherwise. */
+const COMPACT_FROM = 150_000;
+/** Where `fallbacks: "default"` leads. */
+const DEFAULT_FALLBACK = "claude-opus-4-8";
 const SAMPLING_KEYS = ["temperature", "top_p", "top_k"];
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
@@ -92,7 +101,9 @@ export function parseMessageRequest(body: unknown, context: RequestContext): Mes
       ) ?? [],
     outputSchema: parseOutputSchema(body),
     contextEdits: isObject(body.context_management),
-    iterations: context.betas.some((beta) => beta.startsWith("compact-")),
+    iterations: context.betas.some((beta) => ITERATION_BETAS.test(beta)),
+    compactFrom: parseCompaction(body),
+    fallbacks: parseFallbacks(body.fallbacks),
   };
   checkRest(body);
   const model = findModel(name);
@@ -238,6 +249,31 @@ function parseOutputSchema(body: JsonObject): JsonObject | null {
   if (!format) return null;
   asOneOf(format.type, "output_config.format.type", ["json_schema"]);
   return asObject(format.schema, "output_config.format.schema");
+}
+
+function parseCompaction(body: JsonObject): number | null {
+  const management = optional(body.context_management, (value) => asObject(value, "context_management"));
+  const edits = optional(management?.edits, (value) => asArray(value, "context_management.edits")) ?? [];
+  const index = edits.findIndex((edit) => isObject(edit) && edit.type === "compact_20260112");
+  const edit = edits[index];
+  if (isObject(edit)) {
+    const path = `context_management.edits.${index}.compact_20260112.trigger`;
+    const trigger = optional(edit.trigger, (value) => asObject(value, path));
+    if (trigger) asOneOf(trigger.type, `${path}.type`, ["input_tokens"]);
+    return trigger ? asInteger(trigger.value, `${path}.value`, 50_000) : COMPACT_FROM;
+  }
+  const config = optional(body.compaction, (value) => asObject(value, "compaction"));
+  if (config) asOneOf(config.type, "compaction.type", ["summarize"]);
+  return config ? COMPACT_FROM : null;
+}
+
+function parseFallbacks(value: unknown): SimulatedModel[] {
+  if (value === undefined || value === null) return [];
+  const entries = value === "default" ? [{ model: DEFAULT_FALLBACK }] : asArray(value, "fallbacks");
+  return entries.map((entry, index) => {
+    const name = asString(asObject(entry, `fallbacks.${index}`).model, `fallbacks.${index}.model`);
+    return findModel(name) ?? fail(`fallbacks.${index}.model`, `model: ${name}`);
+  });
 }
 
 /** Fields that change nothing in the answer, but must be right. */

@@ -1,13 +1,11 @@
 import { type Lane, publishedLimits, type Tier } from "../anthropic/pools.ts";
-import { METER_LIMITERS, type MeterLimiter, type MeterLimits, PoolMeter, type Production } from "./pool-meter.ts";
+import { type Charge, chargeOf, takePrompt, takeTokens } from "./charge.ts";
+import { METER_LIMITERS, type MeterLimiter, type MeterLimits, type MeterOptions, PoolMeter } from "./pool-meter.ts";
 import { laneHeaders, rateLimitHeaders } from "./rate-limit-headers.ts";
+import { isSurface, type Surface, surfaceLimit } from "./surfaces.ts";
 
-/** By pool (`opus-5.5`), by pool and lane (`opus-5.5/fast`, `opus-4.x/priority`), or `count_tokens` (requests only). */
+/** By pool (`opus-5.5`), by pool and lane (`opus-5.5/fast`, `opus-4.x/priority`), or by surface (requests only). */
 export type LimitOverrides = Partial<Record<string, Partial<MeterLimits>>>;
-
-export const COUNT_TOKENS = "count_tokens";
-
-const COUNT_TOKENS_RPM: Record<Tier, number> = { start: 2_000, build: 4_000, scale: 8_000 };
 
 /** Fast mode has a pool of its own whose figures are unpublished: a quarter of the standard tokens stands in. */
 const FAST_SHARE = 0.25;
@@ -22,14 +20,19 @@ export type Admission =
       limit: number;
       retryAfterSeconds: number;
       headers: Record<string, string>;
+      /** Use grew too fast; every bucket would have held enough. */
+      acceleration?: true;
     };
 
-/** What an admitted call goes on to cost. */
-export type Charge = {
-  /** Corrects the input that was estimated at admission; a negative difference gives back. */
-  correctInput(difference: number, nowMs: number): void;
-  begin(production: Production, nowMs: number): void;
-  end(production: Production, nowMs: number): void;
+/** A call as admission sees it. `inputTokens` is what counts: uncached input and cache writes. */
+export type AdmissionRequest = {
+  pool: string;
+  lane: Lane;
+  inputTokens: number;
+  /** Held in accounting mode `reserve`. */
+  maxTokens?: number;
+  /** What the answer will be: weighed by the limit on growth alone. */
+  outputTokens?: number;
 };
 
 /**
@@ -40,16 +43,18 @@ export class OrganizationLimits {
   #tier: Tier;
   #overrides: LimitOverrides = {};
   #meters = new Map<string, PoolMeter>();
+  #meterOptions: MeterOptions;
 
-  constructor(tier: Tier, overrides: LimitOverrides = {}) {
+  constructor(tier: Tier, overrides: LimitOverrides = {}, meterOptions: Partial<MeterOptions> = {}) {
     this.#tier = tier;
     this.#overrides = structuredClone(overrides);
+    this.#meterOptions = { accounting: "continuous", acceleration: null, ...meterOptions };
   }
 
   /** Limits in force for a key. Pools without published figures get those of Fable 5.x. */
   limitsOf(key: string): MeterLimits {
     const [pool = key, lane] = key.split("/");
-    const base = pool === COUNT_TOKENS ? this.#countTokens() : this.#published(pool);
+    const base = isSurface(pool) ? surfaceLimits(pool, this.#tier) : this.#published(pool);
     const scaled =
       lane === "fast"
         ? {
@@ -72,7 +77,7 @@ export class OrganizationLimits {
   meter(key: string, nowMs: number): PoolMeter {
     let meter = this.#meters.get(key);
     if (!meter) {
-      meter = new PoolMeter(this.limitsOf(key), nowMs);
+      meter = new PoolMeter(this.limitsOf(key), nowMs, this.#meterOptions);
       this.#meters.set(key, meter);
     }
     return meter;
@@ -105,9 +110,9 @@ export class OrganizationLimits {
     for (const limiter of METER_LIMITERS) meter.buckets[limiter].take(amounts[limiter] ?? 0);
   }
 
-  /** One request of `count_tokens`, whose limit is apart from all pools. Null when admitted, else seconds to wait. */
-  admitCount(nowMs: number): { limit: number; retryAfterSeconds: number } | null {
-    const meter = this.meter(COUNT_TOKENS, nowMs);
+  /** One request of a surface with a limit of its own. Null when admitted, else seconds to wait. */
+  admitRequest(surface: Surface, nowMs: number): { limit: number; retryAfterSeconds: number } | null {
+    const meter = this.meter(surface, nowMs);
     meter.settle(nowMs);
     const bucket = meter.buckets.requests;
     const waitMs = bucket.msUntil(1);
@@ -117,56 +122,49 @@ export class OrganizationLimits {
   }
 
   /**
-   * Admits a call when it fits every bucket it draws on, and charges its request and input at once. `inputTokens` is what
-   * counts: uncached input and cache writes. Output only has to be above zero: it is charged as it is made.
+   * Admits a call when it fits every bucket it draws on, and charges its request and input at once. Output only has to
+   * be above zero, for it is charged as it is made; in accounting mode `reserve` the whole of `max_tokens` has to fit.
    */
-  admit(call: { pool: string; lane: Lane; inputTokens: number }, nowMs: number): Admission {
+  admit(call: AdmissionRequest, nowMs: number): Admission {
     const standard = this.meter(call.pool, nowMs);
     standard.settle(nowMs);
     if (call.lane === "fast") return this.#admitFast(call, standard, nowMs);
-    const refused = shortIn(standard, METER_LIMITERS, call.inputTokens);
+    const refused = shortIn(standard, METER_LIMITERS, call);
     const headers = (lane: Record<string, string>) => ({ ...rateLimitHeaders(standard, nowMs, refused), ...lane });
     if (!this.hasPriority(call.pool) || call.lane !== "priority") {
-      if (refused.length > 0) return refuse("standard", standard, refused, call.inputTokens, headers({}));
-      takePrompt([standard], call.inputTokens);
-      return { admitted: true, lane: "standard", charge: chargeOf([standard]), headers: headers({}) };
+      if (refused.length > 0) return refuse("standard", standard, refused, call, headers({}));
+      if (growsTooFast(standard, call, nowMs)) return refuseGrowth("standard", standard, headers({}));
+      const held = takePrompt([standard], call);
+      return { admitted: true, lane: "standard", charge: chargeOf([standard], held), headers: headers({}) };
     }
     const priority = this.meter(`${call.pool}/priority`, nowMs);
     priority.settle(nowMs);
     // A commitment that is used up does not refuse: the call is served at the standard tier.
-    const covered = shortIn(priority, ["input_tokens", "output_tokens"], call.inputTokens).length === 0;
+    const covered = shortIn(priority, ["input_tokens", "output_tokens"], call).length === 0;
     const lane = covered ? "priority" : "standard";
-    if (refused.length > 0) {
-      return refuse(lane, standard, refused, call.inputTokens, headers(laneHeaders("priority", priority, nowMs)));
-    }
+    const laneNow = () => headers(laneHeaders("priority", priority, nowMs));
+    if (refused.length > 0) return refuse(lane, standard, refused, call, laneNow());
+    if (growsTooFast(standard, call, nowMs)) return refuseGrowth(lane, standard, laneNow());
     const meters = covered ? [standard, priority] : [standard];
-    takePrompt(meters, call.inputTokens);
-    return {
-      admitted: true,
-      lane,
-      charge: chargeOf(meters),
-      headers: headers(laneHeaders("priority", priority, nowMs)),
-    };
+    const held = takePrompt(meters, call);
+    return { admitted: true, lane, charge: chargeOf(meters, held), headers: laneNow() };
   }
 
-  #admitFast(call: { pool: string; inputTokens: number }, standard: PoolMeter, nowMs: number): Admission {
+  #admitFast(call: AdmissionRequest, standard: PoolMeter, nowMs: number): Admission {
     const fast = this.meter(`${call.pool}/fast`, nowMs);
     fast.settle(nowMs);
-    const refusedRequests = shortIn(standard, ["requests"], 0);
-    const refusedTokens = shortIn(fast, ["input_tokens", "output_tokens"], call.inputTokens);
+    const refusedRequests = shortIn(standard, ["requests"], call);
+    const refusedTokens = shortIn(fast, ["input_tokens", "output_tokens"], call);
     const headers = () => ({
       ...rateLimitHeaders(standard, nowMs, refusedRequests),
       ...laneHeaders("fast", fast, nowMs, refusedTokens),
     });
-    if (refusedTokens.length > 0) return refuse("fast", fast, refusedTokens, call.inputTokens, headers());
-    if (refusedRequests.length > 0) return refuse("fast", standard, refusedRequests, call.inputTokens, headers());
+    if (refusedTokens.length > 0) return refuse("fast", fast, refusedTokens, call, headers());
+    if (refusedRequests.length > 0) return refuse("fast", standard, refusedRequests, call, headers());
+    if (growsTooFast(fast, call, nowMs)) return refuseGrowth("fast", fast, headers());
     standard.buckets.requests.take(1);
-    fast.buckets.input_tokens.take(call.inputTokens);
-    return { admitted: true, lane: "fast", charge: chargeOf([fast]), headers: headers() };
-  }
-
-  #countTokens(): MeterLimits {
-    return { requests: COUNT_TOKENS_RPM[this.#tier], input_tokens: 1, output_tokens: 1 };
+    const held = takeTokens([fast], call);
+    return { admitted: true, lane: "fast", charge: chargeOf([fast], held), headers: headers() };
   }
 
   #published(pool: string): MeterLimits {
@@ -180,27 +178,34 @@ export class OrganizationLimits {
   }
 }
 
+function surfaceLimits(surface: Surface, tier: Tier): MeterLimits {
+  return { requests: surfaceLimit(surface, tier), input_tokens: 1, output_tokens: 1 };
+}
+
 /** The limiters of a settled meter that the call does not fit into now. */
-function shortIn(meter: PoolMeter, limiters: readonly MeterLimiter[], inputTokens: number): MeterLimiter[] {
+function shortIn(meter: PoolMeter, limiters: readonly MeterLimiter[], call: AdmissionRequest): MeterLimiter[] {
   return limiters.filter((limiter) => {
     const { level } = meter.buckets[limiter];
-    return limiter === "output_tokens" ? level <= 0 : level < needOf(limiter, inputTokens);
+    if (limiter !== "output_tokens") return level < needOf(limiter, meter, call);
+    const held = meter.outputHold(call.maxTokens ?? 0);
+    return held > 0 ? level < held : level <= 0;
   });
 }
 
 /** Output has to reach one whole token again before a call that found it empty is let in. */
-function needOf(limiter: MeterLimiter, inputTokens: number): number {
-  return limiter === "input_tokens" ? inputTokens : 1;
+function needOf(limiter: MeterLimiter, meter: PoolMeter, call: AdmissionRequest): number {
+  if (limiter === "requests") return 1;
+  return limiter === "input_tokens" ? call.inputTokens : Math.max(1, meter.outputHold(call.maxTokens ?? 0));
 }
 
 function refuse(
   lane: Lane,
   meter: PoolMeter,
   refused: readonly MeterLimiter[],
-  inputTokens: number,
+  call: AdmissionRequest,
   headers: Record<string, string>,
 ): Admission {
-  const waitMs = (limiter: MeterLimiter) => meter.buckets[limiter].msUntil(needOf(limiter, inputTokens));
+  const waitMs = (limiter: MeterLimiter) => meter.buckets[limiter].msUntil(needOf(limiter, meter, call));
   const limiter = refused.reduce((worst, next) => (waitMs(next) > waitMs(worst) ? next : worst));
   return {
     admitted: false,
@@ -212,28 +217,22 @@ function refuse(
   };
 }
 
+function growsTooFast(meter: PoolMeter, call: AdmissionRequest, nowMs: number): boolean {
+  if (!meter.acceleration) return false;
+  const size = { inputTokens: call.inputTokens, outputTokens: call.outputTokens ?? 0 };
+  const { input_tokens, output_tokens } = meter.buckets;
+  const limits = { input_tokens: input_tokens.limit, output_tokens: output_tokens.limit };
+  if (meter.acceleration.refuses(size, limits, nowMs)) return true;
+  meter.acceleration.add(size, nowMs);
+  return false;
+}
+
+/** How long to wait is the caller's to draw: five to ten seconds, whatever the buckets hold. */
+function refuseGrowth(lane: Lane, meter: PoolMeter, headers: Record<string, string>): Admission {
+  const { limit } = meter.buckets.input_tokens;
+  return { admitted: false, lane, limiter: "input_tokens", limit, retryAfterSeconds: 5, headers, acceleration: true };
+}
+
 function wholeSeconds(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1_000));
-}
-
-function takePrompt(meters: readonly PoolMeter[], inputTokens: number): void {
-  meters[0]?.buckets.requests.take(1);
-  for (const meter of meters) meter.buckets.input_tokens.take(inputTokens);
-}
-
-function chargeOf(meters: readonly PoolMeter[]): Charge {
-  return {
-    correctInput: (difference, nowMs) => {
-      for (const meter of meters) {
-        meter.settle(nowMs);
-        meter.buckets.input_tokens.take(difference);
-      }
-    },
-    begin: (production, nowMs) => {
-      for (const meter of meters) meter.begin(production, nowMs);
-    },
-    end: (production, nowMs) => {
-      for (const meter of meters) meter.end(production, nowMs);
-    },
-  };
 }

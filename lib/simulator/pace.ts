@@ -21,7 +21,12 @@ export class Pace implements Production {
 
   /** When the last token is there. */
   get endMs(): number {
-    return this.#startMs + Math.ceil(this.#total / this.#tokensPerMs);
+    return this.timeOf(this.#total);
+  }
+
+  /** When so many tokens are there. */
+  timeOf(tokens: number): number {
+    return this.#startMs + Math.ceil(tokens / this.#tokensPerMs);
   }
 
   /** Nobody listens any more: what is made until now is all there will be. */

@@ -13,20 +13,30 @@ const decoders = {
   zstd: promisify(zstdDecompress),
 };
 
+/** Reads a JSON body that says it is one. */
+export async function readJson(request: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
+  const contentType = request.headers["content-type"] ?? "";
+  if (!/^application\/(.+\+)?json\b/i.test(contentType)) {
+    throw invalidRequest(`Content-Type must be application/json, but is "${contentType}"`);
+  }
+  return parseJson(await readBody(request, maxBytes));
+}
+
 /** Reads the whole body, decoded. Throws ApiError: 413 when it is too large, 400 when its encoding is wrong. */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
-  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge(request);
+export async function readBody(request: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(request);
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request) {
+  // Left alive when reading stops early, so that the client gets to read the answer.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     const buffer: Buffer = chunk;
     bytes += buffer.length;
-    if (bytes > MAX_BODY_BYTES) throw tooLarge(request);
+    if (bytes > maxBytes) throw tooLarge(request);
     chunks.push(buffer);
   }
   const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
   const encoding = request.headers["content-encoding"] ?? "identity";
-  return encoding === "identity" ? body : decode(body, encoding);
+  return encoding === "identity" ? body : decode(body, encoding, maxBytes);
 }
 
 /** Parses JSON, failing as the API does. */
@@ -54,7 +64,7 @@ function lexicalFaultAt(text: string): number {
   return position;
 }
 
-async function decode(body: Buffer, encoding: string): Promise<Buffer> {
+async function decode(body: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
   const decoder = Object.entries(decoders).find(([name]) => name === encoding.trim().toLowerCase())?.[1];
   if (!decoder) {
     throw new ApiError(400, "invalid_request_error", `Content-Encoding "${encoding}" is not supported`, {
@@ -62,7 +72,7 @@ async function decode(body: Buffer, encoding: string): Promise<Buffer> {
     });
   }
   try {
-    return await decoder(body, { maxOutputLength: MAX_BODY_BYTES });
+    return await decoder(body, { maxOutputLength: maxBytes });
   } catch (error) {
     if (error instanceof RangeError) {
       throw new ApiError(413, "request_too_large", "Request exceeds the maximum size once decoded", {
@@ -76,7 +86,7 @@ async function decode(body: Buffer, encoding: string): Promise<Buffer> {
 }
 
 /** The rest of the body is let run into nothing, so that the client gets to read the answer. */
-function tooLarge(request: IncomingMessage): ApiError {
+export function tooLarge(request: IncomingMessage): ApiError {
   request.resume();
   return new ApiError(413, "request_too_large", "Request exceeds the maximum size", {
     headers: { connection: "close" },

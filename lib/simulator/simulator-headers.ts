@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { invalidRequest } from "./api-error.ts";
 import { FAULTS, type Fault } from "./faults.ts";
+import { findModel, type SimulatedModel } from "./models.ts";
 
 /** What a caller may ask of the simulator, call by call, in headers that the real API would ignore. */
 export type Wishes = {
@@ -19,6 +20,18 @@ export type Wishes = {
   tokensPerSecond: number | null;
   /** Encoding of the answer, if the client accepts it. */
   encoding: Encoding | null;
+  /** Searches of the server tool `web_search` on the way to the answer. */
+  webSearches: number | null;
+  /** Samplings of other kinds that come with the answer; then `usage.iterations` lists all. */
+  iterations: IterationWish[] | null;
+};
+
+/** `compaction`, `advisor=MODEL` or `fallback=MODEL`, each with `:INPUT/OUTPUT` tokens of its own or without. */
+export type IterationWish = {
+  kind: "compaction" | "advisor" | "fallback";
+  model: SimulatedModel | null;
+  inputTokens: number | null;
+  outputTokens: number | null;
 };
 
 export const STOP_REASONS = [
@@ -42,7 +55,29 @@ export function parseWishes(headers: IncomingHttpHeaders): Wishes {
     firstTokenMs: count(headers, "x-simulator-first-token-ms"),
     tokensPerSecond: count(headers, "x-simulator-tokens-per-second", 1),
     encoding: oneOf(headers, "x-simulator-encoding", ENCODINGS),
+    webSearches: count(headers, "x-simulator-web-searches"),
+    iterations: iterations(headers, "x-simulator-iterations"),
   };
+}
+
+function iterations(headers: IncomingHttpHeaders, name: string): IterationWish[] | null {
+  const value = text(headers, name);
+  if (value === null) return null;
+  return value
+    .split(",")
+    .filter((part) => part.trim() !== "")
+    .map((part) => {
+      const match = /^(compaction|advisor|fallback)(?:=([\w.-]+))?(?::(\d+)\/(\d+))?$/.exec(part.trim());
+      const kind = (["compaction", "advisor", "fallback"] as const).find((entry) => entry === match?.[1]);
+      const model = match?.[2] === undefined ? null : findModel(match[2]);
+      if (!match || !kind || (kind === "compaction") !== (match[2] === undefined) || (match[2] && !model)) {
+        throw invalidRequest(
+          `${name}: "${part.trim()}" must be compaction, advisor=MODEL or fallback=MODEL, and may end in :INPUT/OUTPUT tokens`,
+        );
+      }
+      const tokens = (digits: string | undefined) => (digits === undefined ? null : Number(digits));
+      return { kind, model, inputTokens: tokens(match[3]), outputTokens: tokens(match[4]) };
+    });
 }
 
 function text(headers: IncomingHttpHeaders, name: string): string | null {

@@ -1,12 +1,19 @@
 import type { FaultRates } from "./faults.ts";
+import type { FileStore } from "./file-store.ts";
 import type { Ledger } from "./ledger.ts";
+import type { MessageBatch } from "./message-batch.ts";
 import type { OrganizationLimits } from "./organization-limits.ts";
 import type { PromptCache } from "./prompt-cache.ts";
+import type { ResourceStore } from "./resource-store.ts";
 import type { Encoding } from "./simulator-headers.ts";
+import type { SkillStore } from "./skills-endpoint.ts";
+import type { Subscription } from "./subscription.ts";
+import type { UserProfile } from "./user-profiles-endpoint.ts";
 
 /** What one simulated API keeps between calls. */
 export type SimulatorState = {
   limits: OrganizationLimits;
+  subscription: Subscription;
   cache: PromptCache;
   ledger: Ledger;
   faults: FaultRates;
@@ -16,9 +23,18 @@ export type SimulatorState = {
   tokensPerSecond: number;
   pingMs: number;
   slowHeadersMs: number;
+  batchMs: number;
   inputEstimateError: number;
   encoding: Encoding | null;
   organizationId: string;
+  batches: ResourceStore<MessageBatch>;
+  files: FileStore;
+  skills: SkillStore;
+  userProfiles: ResourceStore<UserProfile>;
   /** A new seed for every call, the same row under the same seed. */
   nextDraw(): number;
+  /** What ids are made of. */
+  ids(): number;
+  /** Ends every batch whose time has come, and books its requests. */
+  settleBatches(nowMs: number): void;
 };

@@ -1,22 +1,28 @@
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Tier } from "../anthropic/pools.ts";
 import { type Clock, systemClock } from "../kit/clock.ts";
-import { ApiError, methodNotAllowed, notFound } from "./api-error.ts";
+import { type AccelerationOptions, DEFAULT_ACCELERATION } from "./acceleration.ts";
+import { ApiError, notFound } from "./api-error.ts";
+import { type Acceptor, acceptor, authenticate } from "./authentication.ts";
 import { control, parseFaults, parseLimits } from "./control.ts";
 import { Exchange } from "./exchange.ts";
 import type { FaultRates } from "./faults.ts";
+import { FileStore } from "./file-store.ts";
 import { Ledger } from "./ledger.ts";
-import { parseVersion } from "./message-request.ts";
-import { countTokens, createMessage } from "./messages-endpoint.ts";
-import { getModel, listModels } from "./models-endpoint.ts";
+import type { MessageBatch } from "./message-batch.ts";
 import { type LimitOverrides, OrganizationLimits } from "./organization-limits.ts";
-import type { MeterLimits } from "./pool-meter.ts";
+import type { Accounting, MeterLimits } from "./pool-meter.ts";
 import { PromptCache } from "./prompt-cache.ts";
+import { ResourceStore } from "./resource-store.ts";
+import { dispatch } from "./router.ts";
 import { seeded, wireId } from "./seeded.ts";
 import { createSimulatedClock, type SimulatedClock } from "./simulated-clock.ts";
 import type { Encoding } from "./simulator-headers.ts";
 import type { SimulatorState } from "./simulator-state.ts";
+import { SkillStore } from "./skills-endpoint.ts";
+import { DEFAULT_SUBSCRIPTION, Subscription, type SubscriptionOptions } from "./subscription.ts";
+import type { UserProfile } from "./user-profiles-endpoint.ts";
 
 export type SimulatorOptions = {
   /** 0, the default, takes any free port. */
@@ -37,6 +43,14 @@ export type SimulatorOptions = {
   pingMs?: number;
   /** How long the fault `slow-headers` holds them back. Default 10,000. */
   slowHeadersMs?: number;
+  /** From a batch's creation to its end. Default 0: whoever asks next finds it ended. */
+  batchMs?: number;
+  /** When output is charged against its limit. Default `continuous`. */
+  accounting?: Accounting;
+  /** A limit on growth: `{}` is the model of the admission benchmark. Default null: there is none. */
+  acceleration?: Partial<AccelerationOptions> | null;
+  /** What callers with a claude.ai login (a bearer token `sk-ant-oat…`) may use. */
+  subscription?: Partial<SubscriptionOptions>;
   /** How far the estimate of a prompt at admission may be off: 0.04 is ±4 %. Default 0. */
   inputEstimateError?: number;
   /** Encodes answers for clients that accept it. Default none. */
@@ -53,7 +67,8 @@ export type SimulatorOptions = {
 export type Simulator = {
   /** `http://127.0.0.1:PORT`, fit for ANTHROPIC_BASE_URL. */
   url: string;
-  ledger: Pick<Ledger, "entries" | "sums" | "clear">;
+  /** Its own books. Batches whose time has come are in them as soon as they are looked at. */
+  readonly ledger: Pick<Ledger, "entries" | "sums" | "clear">;
   setLimits(limits: LimitOverrides): void;
   setFaults(faults: FaultRates): void;
   /** Use by somebody else that takes the pool's buckets down. */
@@ -75,8 +90,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const baseClock = options.clock ?? systemClock;
   const timeScale = options.timeScale ?? 1;
   const clock = createSimulatedClock(baseClock, timeScale);
-  const state = createState(options, timeScale);
-  const ids = seeded(state.seed);
+  const ids = seeded(options.seed ?? 1);
+  const state = createState(options, timeScale, ids);
   const accepts = acceptor(options.apiKeys);
   const pollMs = baseClock === systemClock ? LONGEST_TIMER_MS : FOREIGN_CLOCK_POLL_MS;
   const open = new OpenCalls();
@@ -105,11 +120,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   return controls(`http://127.0.0.1:${port}`, server, state, clock, open);
 }
 
-function createState(options: SimulatorOptions, timeScale: number): SimulatorState {
+function createState(options: SimulatorOptions, timeScale: number, ids: () => number): SimulatorState {
   const seed = options.seed ?? 1;
   let draw = seed;
-  return {
-    limits: new OrganizationLimits(options.tier ?? "start", parseLimits(options.limits ?? {})),
+  const acceleration = options.acceleration ? { ...DEFAULT_ACCELERATION, ...options.acceleration } : null;
+  const meters = { accounting: options.accounting ?? "continuous", acceleration };
+  const state: SimulatorState = {
+    limits: new OrganizationLimits(options.tier ?? "start", parseLimits(options.limits ?? {}), meters),
+    subscription: new Subscription({ ...DEFAULT_SUBSCRIPTION, ...options.subscription }),
     cache: new PromptCache(),
     ledger: new Ledger(options.ledgerCapacity ?? 10_000),
     faults: parseFaults(options.faults ?? {}),
@@ -119,6 +137,7 @@ function createState(options: SimulatorOptions, timeScale: number): SimulatorSta
     tokensPerSecond: options.tokensPerSecond ?? Number.POSITIVE_INFINITY,
     pingMs: options.pingMs ?? 10_000,
     slowHeadersMs: options.slowHeadersMs ?? 10_000,
+    batchMs: options.batchMs ?? 0,
     inputEstimateError: options.inputEstimateError ?? 0,
     encoding: options.encoding ?? null,
     organizationId: options.organizationId ?? "3f6d1c3e-5d0c-4b7e-9a55-51a1d2b0c9aa",
@@ -126,51 +145,32 @@ function createState(options: SimulatorOptions, timeScale: number): SimulatorSta
       draw = (Math.imul(draw, 1_664_525) + 1_013_904_223) >>> 0;
       return draw;
     },
+    ids,
+    batches: new ResourceStore<MessageBatch>("Message Batch"),
+    files: new FileStore(),
+    skills: new SkillStore(),
+    userProfiles: new ResourceStore<UserProfile>("User profile"),
+    settleBatches: (nowMs) => {
+      for (const batch of state.batches.list().reverse()) batch.settle(state, nowMs);
+    },
   };
+  return state;
 }
 
-async function handle(exchange: Exchange, state: SimulatorState, accepts: (key: string) => boolean): Promise<void> {
+async function handle(exchange: Exchange, state: SimulatorState, accepts: Acceptor): Promise<void> {
   const { pathname } = exchange.url;
-  const { method } = exchange.request;
+  if (pathname.startsWith("/v1/")) {
+    exchange.credential = authenticate(exchange.request, accepts);
+    return dispatch(exchange, state);
+  }
   if (pathname.startsWith("/simulator/")) return control(exchange, state);
   if (pathname === "/api/hello") return exchange.sendJson(200, { message: "hello" });
-  if (!pathname.startsWith("/v1/")) throw notFound();
-  authenticate(exchange.request, accepts);
-  if (pathname === "/v1/messages" || pathname === "/v1/messages/count_tokens") {
-    if (method !== "POST") throw methodNotAllowed();
-    return pathname === "/v1/messages" ? createMessage(exchange, state) : countTokens(exchange, state);
-  }
-  exchange.billed = false;
-  if (pathname !== "/v1/models" && !/^\/v1\/models\/[^/]+$/.test(pathname)) throw notFound();
-  if (method !== "GET") throw methodNotAllowed();
-  const version = exchange.request.headers["anthropic-version"];
-  parseVersion(Array.isArray(version) ? version[0] : version);
-  const id = pathname.slice("/v1/models/".length);
-  exchange.sendJson(200, id === "" ? listModels(exchange.url.searchParams) : getModel(id));
+  throw notFound();
 }
 
 function failWith(exchange: Exchange, error: unknown): void {
   exchange.billed = false;
   exchange.sendError(error instanceof ApiError ? error : new ApiError(500, "api_error", "Internal server error"));
-}
-
-function acceptor(apiKeys: readonly string[] | undefined): (key: string) => boolean {
-  if (!apiKeys) return (key) => key.startsWith("sk-ant-");
-  const known = new Set(apiKeys);
-  return (key) => known.has(key);
-}
-
-/** Either header carries a key: older SDKs send `x-api-key`, those of the new majors a bearer token. */
-function authenticate(request: IncomingMessage, accepts: (key: string) => boolean): void {
-  const apiKey = request.headers["x-api-key"];
-  const bearer = /^Bearer\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
-  if (typeof apiKey === "string" && apiKey !== "") {
-    if (!accepts(apiKey)) throw new ApiError(401, "authentication_error", "invalid x-api-key");
-  } else if (bearer === undefined) {
-    throw new ApiError(401, "authentication_error", "x-api-key header is required");
-  } else if (!accepts(bearer)) {
-    throw new ApiError(401, "authentication_error", "Invalid bearer token");
-  }
 }
 
 /** Counts the calls that are not ended, and tells when there are none. */
@@ -213,7 +213,10 @@ function controls(
 ): Simulator {
   return {
     url,
-    ledger: state.ledger,
+    get ledger() {
+      state.settleBatches(clock.now());
+      return state.ledger;
+    },
     setLimits: (limits) => state.limits.setLimits(parseLimits(limits), clock.now()),
     setFaults: (faults) => {
       state.faults = parseFaults(faults);
@@ -226,6 +229,7 @@ function controls(
       server.closeAllConnections();
       await closed;
       await open.idle();
+      await state.files.close();
     },
   };
 }

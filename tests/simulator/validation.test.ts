@@ -213,8 +213,9 @@ test("what is not served is a 404 or 405 in the API's shape", async () => {
     return [response.status, method === "HEAD" ? null : (await response.json()).error.type];
   };
   expect(await ask("GET", "/v1/messages")).toEqual([405, "invalid_request_error"]);
-  expect(await ask("POST", "/v1/complete")).toEqual([404, "not_found_error"]);
-  expect(await ask("POST", "/v1/messages/batches")).toEqual([404, "not_found_error"]);
+  expect(await ask("PUT", "/v1/messages/batches")).toEqual([405, "invalid_request_error"]);
+  expect(await ask("POST", "/v1/embeddings")).toEqual([404, "not_found_error"]);
+  expect(await ask("POST", "/v1/messages/batches/x/y/z")).toEqual([404, "not_found_error"]);
   expect(await ask("GET", "/v2")).toEqual([404, "not_found_error"]);
   expect(await ask("GET", "//")).toEqual([404, "not_found_error"]);
   expect(await ask("GET", "/v1/models/%")).toEqual([400, "invalid_request_error"]);
