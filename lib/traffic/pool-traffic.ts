@@ -1,0 +1,267 @@
+import { LRUCache } from "lru-cache";
+import type { Lane } from "../anthropic/pools.ts";
+import { ClassService, type Turn } from "./class-service.ts";
+import { CLASS_INDEXES, type ClassIndex, className } from "./classes.ts";
+import type { Decisions } from "./decisions.ts";
+import { IN, OUT, REQ } from "./dimensions.ts";
+import { FairQueue } from "./fair-queue.ts";
+import type { Demand } from "./gate.ts";
+import { IndexedHeap } from "./indexed-heap.ts";
+import { clamp } from "./numbers.ts";
+import type { HeldBy, QueueState, TrafficMode } from "./schema.ts";
+import type { Ticket } from "./ticket.ts";
+import { type Candidate, type Choice, chooseUpstream } from "./upstream-choice.ts";
+import type { WaitingRoom } from "./waiting-room.ts";
+
+/** What a fair share is measured by while no limits are known. */
+const USUAL_LIMITS = [1_000, 450_000, 90_000] as const;
+const MAX_AFFINITIES = 4_096;
+/** While something is held, levels are looked at so often. */
+const HELD_PUMP_S = 0.05;
+const STANDING_AFTER_S = 5;
+const STANDING_STEP = 0.05;
+const ESTIMATE_AGAIN_S = 1;
+
+/** The calls that compete for one pool in one lane, through the upstreams that serve it together. */
+export class PoolTraffic {
+  readonly group: string;
+  readonly pool: string;
+  readonly lane: Lane;
+  readonly queue = new FairQueue();
+  mode: TrafficMode;
+  candidates: readonly Candidate[];
+  usedS: number;
+  /** 0 to 1: how long some call has waited for more than five seconds. */
+  standing = 0;
+  readonly #cacheReadsCount: boolean;
+  readonly #room: WaitingRoom;
+  readonly #service: ClassService;
+  readonly #deadlines = new IndexedHeap<Ticket>();
+  readonly #lastUpstream = new LRUCache<string, string>({ max: MAX_AFFINITIES });
+  #standingS: number;
+  /** The last call that was held at the front: what is behind it was held by it. */
+  #front: { ticket: Ticket; heldBy: HeldBy; heldS: number } | null = null;
+
+  constructor(
+    place: { group: string; pool: string; lane: Lane; cacheReadsCount: boolean },
+    options: { mode: TrafficMode; candidates: readonly Candidate[]; room: WaitingRoom },
+    nowS: number,
+  ) {
+    this.group = place.group;
+    this.pool = place.pool;
+    this.lane = place.lane;
+    this.mode = options.mode;
+    this.candidates = options.candidates;
+    this.usedS = nowS;
+    this.#cacheReadsCount = place.cacheReadsCount;
+    this.#room = options.room;
+    this.#service = new ClassService(nowS);
+    this.#standingS = nowS;
+  }
+
+  enqueue(ticket: Ticket): void {
+    this.#enter(ticket);
+    this.queue.append(ticket);
+  }
+
+  /** Puts a call back, before its agent's others, that an upstream wants to see again after a time. */
+  requeue(ticket: Ticket, upstream: string, notBeforeS: number): void {
+    ticket.notBefore ??= new Map();
+    ticket.notBefore.set(upstream, notBeforeS);
+    const times = this.candidates.map(({ mirror }) => ticket.notBefore?.get(mirror.upstream) ?? 0);
+    ticket.readyS = Math.min(...times);
+    this.#enter(ticket);
+    this.queue.prepend(ticket);
+  }
+
+  leave(ticket: Ticket): void {
+    this.queue.remove(ticket);
+    this.#room.leave(ticket.call.bytes);
+    if (ticket.deadlineEntry) this.#deadlines.remove(ticket.deadlineEntry);
+    ticket.deadlineEntry = null;
+    if (this.#front?.ticket === ticket) this.#front = null;
+  }
+
+  /** Lets go what may go, and gives up what has waited too long. The time to do so again. */
+  pump(nowS: number, decisions: Decisions, giveUp: (ticket: Ticket) => void): number {
+    for (let due = this.#deadlines.peek(); due && due.key <= nowS; due = this.#deadlines.peek()) giveUp(due.item);
+    if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
+    this.tick(nowS);
+    const deadlineS = this.#deadlines.peek()?.key ?? Number.POSITIVE_INFINITY;
+    for (let next = this.#next(nowS); next; next = this.#next(nowS)) {
+      const { ticket, turn } = next;
+      const choice = this.choose(ticket, turn.gatedAs, nowS);
+      if (choice.to === null) {
+        ticket.heldBy = choice.heldBy;
+        this.#front = { ticket, heldBy: choice.heldBy, heldS: nowS };
+        return Math.min(deadlineS, nowS + HELD_PUMP_S);
+      }
+      this.#noteWhatHeld(ticket, nowS);
+      this.leave(ticket);
+      this.send(ticket, choice, nowS);
+      decisions.admit(ticket, nowS);
+    }
+    if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
+    return Math.min(
+      this.#deadlines.peek()?.key ?? Number.POSITIVE_INFINITY,
+      this.queue.nextReadyS() ?? Number.POSITIVE_INFINITY,
+    );
+  }
+
+  tick(nowS: number): void {
+    this.#service.tick(nowS);
+    for (const { mirror } of this.candidates) mirror.tick(nowS);
+    const elapsed = Math.floor(nowS - this.#standingS);
+    if (elapsed < 1) return;
+    this.#standingS += elapsed;
+    const stands = CLASS_INDEXES.some((index) => nowS - (this.queue.oldestS(index) ?? nowS) > STANDING_AFTER_S);
+    this.standing = clamp(this.standing + (stands ? STANDING_STEP : -STANDING_STEP * elapsed), 0, 1);
+  }
+
+  /** What the call will probably count, by what is known now. */
+  estimate({ shape, call }: Pick<Ticket, "shape" | "call">): { input: number; output: number } {
+    const cached = this.#cacheReadsCount ? 0 : shape.cacheHit;
+    return {
+      input: shape.inputTokens(call.bytes) * (1 - cached),
+      output: shape.remainingOutput(0, call.maxTokens),
+    };
+  }
+
+  /** What of an answer's prompt counts against the limit. */
+  countedInput(use: { uncachedInputTokens: number | null; totalInputTokens: number | null }): number | null {
+    return this.#cacheReadsCount ? use.totalInputTokens : use.uncachedInputTokens;
+  }
+
+  choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number): Choice {
+    if (nowS - ticket.estimatedS >= ESTIMATE_AGAIN_S) {
+      const { input, output } = this.estimate(ticket);
+      this.queue.estimate(ticket, input, output);
+      ticket.estimatedS = nowS;
+    }
+    const last = this.#lastUpstream.get(affinityOf(ticket));
+    const { candidates, standing } = this;
+    const question = { candidates, standing, gatedAs, last, demand: demandOf(ticket), notBefore: ticket.notBefore };
+    return chooseUpstream(question, nowS);
+  }
+
+  /** A call has arrived: what each class's betters need at once is learnt from it. */
+  learnDemand(ticket: Ticket, nowS: number): void {
+    let rates = 0;
+    for (const { mirror } of this.candidates) rates += mirror.ledger.rate(OUT);
+    for (const { mirror } of this.candidates) {
+      if (!mirror.ledger.isKnown(OUT)) continue;
+      const part = mirror.ledger.rate(OUT) / rates;
+      mirror.reserves.arrive(ticket.class, ticket.input * part, ticket.output * part, nowS);
+    }
+  }
+
+  /** The call goes out, and is charged for what it will probably cost. */
+  send(ticket: Ticket, { to, reason }: Extract<Choice, { reason: unknown }>, nowS: number): void {
+    const { mirror, gate } = to;
+    ticket.attempts += 1;
+    gate.send(nowS);
+    this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
+    const cost = this.cost(ticket.input, ticket.output);
+    ticket.charged = cost;
+    this.queue.charge(ticket.agentQueue, cost);
+    this.#service.add(ticket.class, cost);
+    const call = { demand: demandOf(ticket), shape: ticket.shape, streams: ticket.call.streams };
+    const sending = mirror.send(call, nowS);
+    ticket.sentBy = { upstream: mirror.upstream, reason, sentS: nowS, out: { mirror, sending } };
+  }
+
+  /** Charges the agent and its class what the call did cost in place of what was expected: 0 when it was refused. */
+  settle(ticket: Ticket, cost: number): void {
+    const difference = cost - ticket.charged;
+    ticket.charged = cost;
+    this.queue.adjust(ticket.agentQueue, difference);
+    this.#service.add(ticket.class, difference);
+  }
+
+  /** Minutes of limit, summed over limiters, so that the binding one dominates by itself. */
+  cost(input: number, output: number): number {
+    return 1 / this.#limit(REQ) + input / this.#limit(IN) + output / this.#limit(OUT);
+  }
+
+  /** Seconds a call of a class will probably wait: what waits before it, by the net refill of the buckets. */
+  expectedWaitS(of: ClassIndex): number {
+    let input = 0;
+    let output = 0;
+    let requests = 0;
+    for (const index of CLASS_INDEXES) {
+      if (index > of) continue;
+      const demand = this.queue.demandOf(index);
+      input += demand.input;
+      output += demand.output;
+      requests += this.queue.lengthOf(index);
+    }
+    return Math.max(requests / this.#netRate(REQ), input / this.#netRate(IN), output / this.#netRate(OUT));
+  }
+
+  /** Calls of its own and higher classes that wait. */
+  position(of: ClassIndex): number {
+    let sum = 0;
+    for (const index of CLASS_INDEXES) if (index <= of) sum += this.queue.lengthOf(index);
+    return sum;
+  }
+
+  state(nowS: number): QueueState {
+    this.#service.tick(nowS);
+    const ofClass = (index: ClassIndex) => ({
+      waiting: this.queue.lengthOf(index),
+      oldestWaitS: Math.max(0, nowS - (this.queue.oldestS(index) ?? nowS)),
+      service: this.#service.of(index),
+    });
+    const classes = { critical: ofClass(0), high: ofClass(1), normal: ofClass(2), low: ofClass(3) };
+    return { group: this.group, pool: this.pool, lane: this.lane, mode: this.mode, classes };
+  }
+
+  /** The queued call whose turn it is; null when none waits that may be sent at this time. */
+  #next(nowS: number): { ticket: Ticket; turn: Turn } | null {
+    const turn = this.#service.choose((index) => this.queue.head(index, nowS) !== null);
+    const ticket = turn && this.queue.head(turn.class, nowS);
+    return turn && ticket ? { ticket, turn } : null;
+  }
+
+  #enter(ticket: Ticket): void {
+    this.#room.enter(ticket.call.bytes);
+    ticket.deadlineEntry = this.#deadlines.push(ticket.deadlineS, ticket);
+  }
+
+  /** A call that never came to the front was held by those that were there while it waited. */
+  #noteWhatHeld(ticket: Ticket, nowS: number): void {
+    const front = this.#front;
+    if (ticket.heldBy !== null || front === null || front.heldS < ticket.arrivedS || nowS === ticket.arrivedS) return;
+    const { limiter } = front.heldBy;
+    const isOther = front.ticket.class !== ticket.class;
+    ticket.heldBy = isOther
+      ? { by: "class", limiter, class: className(front.ticket.class) }
+      : { by: "agent", limiter, class: null };
+  }
+
+  #limit(dimension: typeof REQ | typeof IN | typeof OUT): number {
+    let sum = 0;
+    for (const { mirror } of this.candidates) sum += mirror.ledger.limit(dimension);
+    return sum > 0 ? sum : USUAL_LIMITS[dimension];
+  }
+
+  #netRate(dimension: typeof REQ | typeof IN | typeof OUT): number {
+    let sum = 0;
+    for (const { mirror } of this.candidates) sum += mirror.ledger.netRate(dimension);
+    return sum > 0 ? sum : USUAL_LIMITS[dimension] / 60;
+  }
+}
+
+function demandOf(ticket: Ticket): Demand {
+  return {
+    class: ticket.class,
+    input: ticket.input,
+    output: ticket.output,
+    maxTokens: ticket.call.maxTokens,
+    tokensPerS: ticket.shape.tokensPerS,
+  };
+}
+
+function affinityOf({ call }: Ticket): string {
+  return call.affinity ?? call.agent;
+}

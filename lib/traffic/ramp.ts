@@ -1,0 +1,88 @@
+import { clamp } from "./numbers.ts";
+
+const MAX_TOKENS_S = 2;
+const MAX_RATE = 1.5;
+const STEP_S = 5;
+const MIN_CUT_GAP_S = 2;
+
+export type RampCut = { factor: number; floor: number; holdS: number };
+
+export const ACCELERATION_CUT: RampCut = { factor: 0.7, floor: 0.1, holdS: 600 };
+export const OVERLOAD_CUT: RampCut = { factor: 0.85, floor: 0.25, holdS: 60 };
+
+/**
+ * Slows growth after the upstream has asked for it. In seconds of limit: a call that costs the refill of half a second
+ * takes half a token, and the rate says how many seconds of limit go out in one. Off (infinite) until the first cut.
+ */
+export class Ramp {
+  #rate = Number.POSITIVE_INFINITY;
+  #tokens = 1;
+  #nowS: number;
+  #cutS = Number.NEGATIVE_INFINITY;
+  #stepS = 0;
+  #offS = Number.NEGATIVE_INFINITY;
+  /** What goes out now, decayed over ten seconds: where a first cut begins. */
+  #sendRate = 0;
+  #sentS: number;
+
+  constructor(nowS: number) {
+    this.#nowS = nowS;
+    this.#sentS = nowS;
+  }
+
+  /** Infinite while off. */
+  get rate(): number {
+    return this.#rate;
+  }
+
+  get isOn(): boolean {
+    return this.#rate !== Number.POSITIVE_INFINITY;
+  }
+
+  tick(nowS: number): void {
+    const elapsedS = Math.max(0, nowS - this.#nowS);
+    this.#nowS = Math.max(this.#nowS, nowS);
+    if (!this.isOn) return;
+    if (nowS >= this.#offS) {
+      this.#rate = Number.POSITIVE_INFINITY;
+      return;
+    }
+    while (nowS - this.#stepS >= STEP_S) {
+      this.#stepS += STEP_S;
+      this.#rate = Math.min(MAX_RATE, 1.25 * this.#rate);
+    }
+    this.#tokens = Math.min(MAX_TOKENS_S, this.#tokens + this.#rate * elapsedS);
+  }
+
+  /** Whether a call worth so many seconds of limit may go. A large one goes on 1.5 and leaves a debt. */
+  allows(seconds: number): boolean {
+    return !this.isOn || this.#tokens >= Math.min(seconds, 1.5);
+  }
+
+  send(seconds: number, nowS: number): void {
+    this.#tokens = this.isOn ? this.#tokens - seconds : this.#tokens;
+    const elapsedS = Math.max(0, nowS - this.#sentS);
+    this.#sentS = Math.max(this.#sentS, nowS);
+    this.#sendRate = this.#sendRate * Math.exp(-elapsedS / 10) + seconds / 10;
+  }
+
+  /** Cuts the rate, at most every two seconds: refusals of one moment are one sign. */
+  cut({ factor, floor, holdS }: RampCut, nowS: number): void {
+    if (nowS - this.#cutS < MIN_CUT_GAP_S) return;
+    const current = this.isOn ? this.#rate : Math.max(floor, this.#sendRate);
+    this.#start(clamp(factor * current, floor, MAX_RATE), Math.max(this.#offS, nowS + holdS), nowS);
+  }
+
+  /** Begins slowly after an outage, so that what has waited does not go out at once. */
+  restart(rate: number, holdS: number, nowS: number): void {
+    this.#start(Math.min(rate, this.#rate), Math.max(this.#offS, nowS + holdS), nowS);
+  }
+
+  #start(rate: number, offS: number, nowS: number): void {
+    this.#rate = rate;
+    this.#tokens = 0;
+    this.#cutS = nowS;
+    this.#stepS = nowS;
+    this.#offS = offS;
+  }
+}

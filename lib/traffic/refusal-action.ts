@@ -1,0 +1,73 @@
+import type { RefusalCause } from "../anthropic/error-detail.ts";
+import type { LimitReadings } from "./dimensions.ts";
+import type { StopCause } from "./upstream-gate.ts";
+
+/** How an upstream refused, before the first byte of an answer. `status` is null when there was no answer at all. */
+export type UpstreamRefusal = {
+  status: number | null;
+  cause: RefusalCause | null;
+  /** From `retry-after-ms` or `retry-after`. */
+  retryAfterS: number | null;
+  limits: LimitReadings;
+};
+
+/** What is to be done about it. Waits are in seconds from now. */
+export type RefusalAction =
+  | { kind: "bucket"; waitS: number }
+  | { kind: "acceleration"; waitS: number; pauseS: number }
+  | { kind: "overload"; waitS: number }
+  | { kind: "fault"; waitS: number }
+  | { kind: "stop"; cause: StopCause }
+  /** The caller's own affair, or nothing that another try would cure. */
+  | { kind: "pass" };
+
+/** A bucket is full again in a minute: who is told to wait much longer met no bucket. */
+const LONGEST_BUCKET_WAIT_S = 120;
+const MAX_PAUSE_S = 10;
+const MAX_BACKOFF_S = 8;
+
+/**
+ * Each cause wants its own reaction. `inputTokens` is the whole prompt, for what was refused may have missed the cache;
+ * `reservedOutput` is what the upstream takes in advance, 1 where it does not. `failures` counts earlier faults of this
+ * call, `unit` is a random number from 0 to 1.
+ */
+export function chooseAction(
+  refusal: UpstreamRefusal,
+  call: { inputTokens: number; reservedOutput: number; failures: number },
+  unit: number,
+): RefusalAction {
+  const { status, cause, retryAfterS } = refusal;
+  if (cause === "spend_cap" || cause === "billing" || cause === "authentication") return { kind: "stop", cause };
+  if (cause === "acceleration") return accelerate(retryAfterS ?? 5, unit);
+  if (status === 429) {
+    const hasHeaders = Object.keys(refusal.limits).length > 0;
+    if (retryAfterS === null)
+      return hasHeaders ? { kind: "stop", cause: "spend_cap" } : { kind: "bucket", waitS: 1 + unit };
+    if (retryAfterS > LONGEST_BUCKET_WAIT_S) return { kind: "pass" };
+    const waitS = retryAfterS * (1 + 0.1 * unit);
+    const isShort = hasHeaders ? lacksRoom(refusal.limits, call) : true;
+    return isShort ? { kind: "bucket", waitS } : accelerate(retryAfterS, unit);
+  }
+  const backoffS = Math.min(MAX_BACKOFF_S, 0.5 * 2 ** Math.min(4, call.failures)) * (1 - 0.25 * unit);
+  if (status === 529 || cause === "overloaded") return { kind: "overload", waitS: backoffS };
+  if (cause === "timeout") return { kind: "pass" };
+  if (status === null || status >= 500) return { kind: "fault", waitS: backoffS };
+  return { kind: "pass" };
+}
+
+function accelerate(retryAfterS: number, unit: number): RefusalAction {
+  if (retryAfterS > LONGEST_BUCKET_WAIT_S) return { kind: "pass" };
+  return { kind: "acceleration", waitS: retryAfterS * (1 + 0.1 * unit), pauseS: Math.min(retryAfterS, MAX_PAUSE_S) };
+}
+
+/** Whether some bucket was too low for the call. With room everywhere it was the growth that was refused. */
+function lacksRoom(limits: LimitReadings, call: { inputTokens: number; reservedOutput: number }): boolean {
+  const { requests, input_tokens, output_tokens, tokens } = limits;
+  const input = 1.3 * call.inputTokens;
+  return (
+    (requests !== undefined && requests.remaining < 1) ||
+    (input_tokens !== undefined && input_tokens.remaining < input) ||
+    (output_tokens !== undefined && output_tokens.remaining < call.reservedOutput) ||
+    (tokens !== undefined && tokens.remaining < input + call.reservedOutput)
+  );
+}

@@ -1,0 +1,70 @@
+import type { Lane } from "../anthropic/pools.ts";
+import type { ClassIndex } from "./classes.ts";
+import type { CallShape } from "./estimator.ts";
+import type { AgentQueue } from "./fair-queue.ts";
+import type { HeapEntry } from "./indexed-heap.ts";
+import type { Mirror, Sending } from "./mirror.ts";
+import type { PoolTraffic } from "./pool-traffic.ts";
+import type { HeldBy, TrafficClass, UpstreamReason } from "./schema.ts";
+
+/** What the gateway knows of a call when it arrives. */
+export type TrafficCall = {
+  /** The upstreams that may serve it: a group that was set, or a name of its own for a passed-through credential. */
+  group: string;
+  pool: string;
+  lane: Lane;
+  class: TrafficClass;
+  agent: string;
+  model: string;
+  /** Length of the body, which waits with the call. */
+  bytes: number;
+  maxTokens: number;
+  /** Whether the answer will be streamed, so that output is seen as it is made. */
+  streams: boolean;
+  /** Seconds it may wait; the class's default when null. Never more than 540. */
+  deadlineS: number | null;
+  /** An agent's share against others of its class; 1 by default. */
+  weight?: number;
+  /** What keeps a prompt cache warm together, such as a session; the agent by default. */
+  affinity?: string;
+  /** For producers that drop what is refused: refuse at once what will probably not be served in time. */
+  failFast?: boolean;
+};
+
+/** A call from its arrival to its end. It is out while `sentBy` is set, else it waits. */
+export type Ticket = {
+  readonly id: number;
+  readonly call: TrafficCall;
+  readonly class: ClassIndex;
+  readonly pool: PoolTraffic;
+  readonly shape: CallShape;
+  readonly agentQueue: AgentQueue;
+  readonly arrivedS: number;
+  readonly deadlineS: number;
+  readonly position: number;
+  /** What it will probably count: input less what the cache will serve, and output. */
+  input: number;
+  output: number;
+  estimatedS: number;
+  hasTaughtInput: boolean;
+  /** Before this it is not sent, for each upstream that said so. */
+  notBefore: Map<string, number> | null;
+  /** The earliest of those once every upstream has said so, else 0. */
+  readyS: number;
+  attempts: number;
+  /** Sendings that met a fault of the upstream. */
+  failures: number;
+  heldBy: HeldBy | null;
+  wouldWaitS: number | null;
+  sentBy: {
+    upstream: string;
+    reason: UpstreamReason;
+    sentS: number;
+    out: { mirror: Mirror; sending: Sending } | null;
+  } | null;
+  /** Minutes of limit charged to its agent and its class. */
+  charged: number;
+  deadlineEntry: HeapEntry<Ticket> | null;
+  previous: Ticket | null;
+  next: Ticket | null;
+};

@@ -1,0 +1,72 @@
+import { CircuitBreaker } from "./breaker.ts";
+import type { UpstreamHealth } from "./schema.ts";
+
+const STOP_PROBE_S = 60;
+
+/** A cause that waiting does not cure: somebody has to raise a limit, pay, or replace a key. */
+export type StopCause = "spend_cap" | "billing" | "authentication";
+
+/** Whether an upstream takes calls at all. */
+export class UpstreamGate {
+  readonly upstream: string;
+  readonly #breaker = new CircuitBreaker();
+  #stopped: { cause: StopCause; probeAtS: number } | null = null;
+
+  constructor(upstream: string) {
+    this.upstream = upstream;
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped !== null;
+  }
+
+  get isDown(): boolean {
+    return this.#breaker.state !== "closed";
+  }
+
+  /** A stopped upstream gets one call a minute, one that is down one at a time. */
+  allows(nowS: number): boolean {
+    if (this.#stopped && nowS < this.#stopped.probeAtS) return false;
+    return this.#breaker.allows(nowS);
+  }
+
+  /** When it may be tried next; null when at any time. */
+  get probeAtS(): number | null {
+    const breaker = this.#breaker.probeAtS;
+    const stopped = this.#stopped?.probeAtS ?? null;
+    return breaker === null ? stopped : Math.max(breaker, stopped ?? 0);
+  }
+
+  send(nowS: number): void {
+    if (this.#stopped) this.#stopped.probeAtS = nowS + STOP_PROBE_S;
+    this.#breaker.send(nowS);
+  }
+
+  /** It answered. True when it had been down until now. */
+  succeed(): boolean {
+    this.#stopped = null;
+    return this.#breaker.succeed();
+  }
+
+  fail(nowS: number, unit: number, weight: number): void {
+    this.#breaker.fail(nowS, unit, weight);
+  }
+
+  stop(cause: StopCause, nowS: number): void {
+    this.#stopped = { cause, probeAtS: nowS + STOP_PROBE_S };
+  }
+
+  abandon(nowS: number): void {
+    this.#breaker.abandon(nowS);
+  }
+
+  state(nowS: number): UpstreamHealth {
+    const { probeAtS } = this;
+    return {
+      upstream: this.upstream,
+      breaker: this.#breaker.state,
+      probeInS: probeAtS === null ? null : Math.max(0, probeAtS - nowS),
+      stopped: this.#stopped?.cause ?? null,
+    };
+  }
+}

@@ -1,0 +1,85 @@
+import type { Lane } from "../anthropic/pools.ts";
+import { Mirror } from "./mirror.ts";
+import type { Candidate } from "./upstream-choice.ts";
+import { UpstreamGate } from "./upstream-gate.ts";
+
+type Place = { upstream: string; pool: string; lane: Lane };
+
+/** After an outage calls go out at half the limit at first. */
+const RESTART_RATE = 0.5;
+const RESTART_HOLD_S = 60;
+
+/** The upstreams, their groups, and a mirror for each pool and lane that was met at one. */
+export class Upstreams {
+  readonly #learnsDrift: boolean;
+  readonly #groups = new Map<string, readonly string[]>();
+  readonly #mirrors = new Map<string, Mirror>();
+  readonly #gates = new Map<string, UpstreamGate>();
+
+  constructor(learnsDrift: boolean) {
+    this.#learnsDrift = learnsDrift;
+  }
+
+  setGroup(group: string, upstreams: readonly string[]): void {
+    this.#groups.set(group, [...upstreams]);
+  }
+
+  /** Groups that were set are configured; any other is a caller's own credential. */
+  isConfigured(group: string): boolean {
+    return this.#groups.has(group);
+  }
+
+  candidates(place: { group: string; pool: string; lane: Lane }, nowS: number): Candidate[] {
+    const { group, pool, lane } = place;
+    const upstreams = this.#groups.get(group) ?? [group];
+    return upstreams.map((upstream) => ({
+      mirror: this.mirror({ upstream, pool, lane }, nowS),
+      gate: this.gate(upstream),
+    }));
+  }
+
+  mirror(place: Place, nowS: number): Mirror {
+    const key = `${place.upstream}/${place.pool}/${place.lane}`;
+    let mirror = this.#mirrors.get(key);
+    if (!mirror) {
+      mirror = new Mirror(place, this.#learnsDrift, nowS);
+      this.#mirrors.set(key, mirror);
+    }
+    return mirror;
+  }
+
+  gate(upstream: string): UpstreamGate {
+    let gate = this.#gates.get(upstream);
+    if (!gate) {
+      gate = new UpstreamGate(upstream);
+      this.#gates.set(upstream, gate);
+    }
+    return gate;
+  }
+
+  /** It answered. After an outage what has waited is let go slowly. */
+  answered(upstream: string, nowS: number): void {
+    if (!this.gate(upstream).succeed()) return;
+    for (const mirror of this.#mirrors.values()) {
+      if (mirror.upstream === upstream) mirror.ramp.restart(RESTART_RATE, RESTART_HOLD_S, nowS);
+    }
+  }
+
+  /** Forgets what nobody has used since `beforeS` and nothing leans on. */
+  forget(beforeS: number, isUsed: (mirror: Mirror) => boolean): void {
+    const used = new Set([...this.#groups.values()].flat());
+    for (const [key, mirror] of this.#mirrors) {
+      if (mirror.usedS < beforeS && mirror.streams.size === 0 && !isUsed(mirror)) this.#mirrors.delete(key);
+      else used.add(mirror.upstream);
+    }
+    for (const upstream of this.#gates.keys()) if (!used.has(upstream)) this.#gates.delete(upstream);
+  }
+
+  mirrors(): IterableIterator<Mirror> {
+    return this.#mirrors.values();
+  }
+
+  gates(): IterableIterator<UpstreamGate> {
+    return this.#gates.values();
+  }
+}
