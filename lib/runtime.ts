@@ -112,7 +112,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   });
   const gateway = createGateway({
     ...{ live, limits, clock, log },
-    agentKeys: access.agentKeys,
+    ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
     upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
     recorder: {
       record: (call) => {

@@ -46,6 +46,8 @@ export type SpendRow = { agentId: string; day: string; costNanoUsd: NanoUsd };
 /** Until calls under way end there is no telling; asking every few seconds is soon enough. */
 const LOOK_AGAIN_S = 5;
 
+const REVOKED = deny("revoked", "This agent key was revoked while the call was on its way.", null);
+
 /**
  * Holds every agent to its settings. Synchronous and in memory, so that no two calls are judged at once and none waits:
  * what a call may use at most is held before it goes out, and what it did use is counted when it ends. So neither caps
@@ -67,11 +69,9 @@ export class AgentGuard {
   admit(request: AdmitRequest): Admission {
     const { agentId, model, nowMs } = request;
     const agent = this.#agents.get(agentId);
-    if (agent === null) return deny("revoked", "This agent key was revoked while the call was on its way.", null);
+    const denial = judgeAgent(agent) ?? (agent && judgeModel(agent.name, agent.settings.allowedModels, model));
+    if (agent === null || denial) return denial ?? REVOKED;
     const { name, settings } = agent;
-    if (!settings.enabled) return deny("disabled", `Agent ${name} is switched off: ask an operator.`, null);
-    const denial = judgeModel(name, settings.allowedModels, model);
-    if (denial) return denial;
 
     const account = this.#accountOf(agentId);
     const startedAtMs = request.startedAtMs ?? nowMs;
@@ -87,6 +87,11 @@ export class AgentGuard {
         lease: new HeldLease(account, day, month, held, nowMs),
       }
     );
+  }
+
+  /** Whether an agent may call at all: for calls that cost nothing and count against no cap. */
+  judgeAgent(agentId: string): Denial | null {
+    return judgeAgent(this.#agents.get(agentId));
   }
 
   /**
@@ -183,6 +188,13 @@ function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): H
     output: Math.min(maxOutputTokens, outputTokensPerMinute ?? maxOutputTokens),
     cost: worstCaseNanoUsd,
   };
+}
+
+function judgeAgent(agent: AgentIdentity | null): Denial | null {
+  if (agent === null) return REVOKED;
+  return agent.settings.enabled
+    ? null
+    : deny("disabled", `Agent ${agent.name} is switched off: ask an operator.`, null);
 }
 
 function judgeModel(name: string, allowed: readonly string[] | null, model: string | null): Denial | null {

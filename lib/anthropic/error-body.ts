@@ -2,6 +2,7 @@
 export type ErrorType =
   | "invalid_request_error"
   | "authentication_error"
+  | "billing_error"
   | "permission_error"
   | "not_found_error"
   | "request_too_large"
@@ -10,7 +11,8 @@ export type ErrorType =
   | "timeout_error"
   | "api_error";
 
-/** Anthropic's error shape as JSON text. */
-export function errorBody(type: ErrorType, message: string, requestId: string): string {
-  return JSON.stringify({ type: "error", error: { type, message }, request_id: requestId });
+/** Anthropic's error shape as JSON text. A code goes where clients look for it first. */
+export function errorBody(type: ErrorType, message: string, requestId: string, code: string | null = null): string {
+  const details = code === null ? {} : { details: { error_code: code } };
+  return JSON.stringify({ type: "error", error: { type, message, ...details }, request_id: requestId });
 }

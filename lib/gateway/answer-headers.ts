@@ -1,5 +1,7 @@
 import { HOP_BY_HOP, removeNominated } from "./hop-by-hop.ts";
 
+const RATE_LIMIT = /^(?:anthropic-(?:ratelimit|priority|fast)|x-ratelimit)-/i;
+
 /** An upstream answer's headers, read in one pass. */
 export type AnswerHeaders = {
   /** Names and values in turn, as they came. */
@@ -52,6 +54,16 @@ export function readAnswerHeaders(raw: unknown): AnswerHeaders {
   }
   if (nominated !== null) read.forwarded = removeNominated(read.forwarded, nominated);
   return read;
+}
+
+/** Without what an upstream says of its limits, which are the whole organisation's. `retry-after` stays: it is true. */
+export function withoutRateLimits(rawHeaders: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (!RATE_LIMIT.test(name)) kept.push(name, rawHeaders[at + 1] ?? "");
+  }
+  return kept;
 }
 
 /** Header bytes are Latin-1 on the wire; decoding them so keeps every byte. */

@@ -1,9 +1,13 @@
-import { type Lane, poolOf } from "../anthropic/pools.ts";
+import type { Denial } from "../access/agent-guard.ts";
+import type { Lease } from "../access/agent-lease.ts";
+import { estimateCall } from "../access/call-estimate.ts";
+import { getPool, type Lane, poolOf } from "../anthropic/pools.ts";
 import { parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
-import type { RequestHead } from "../anthropic/request-head.ts";
+import { readRequestHead } from "../anthropic/request-head.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
 import type { OpenCall } from "../usage/live-usage.ts";
+import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
 import { type Attribution, attribute } from "./attribution.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
@@ -35,6 +39,7 @@ export class CallBook {
   #model: string | null = null;
   #pool: string | null = null;
   #lane: Lane = "standard";
+  #lease: Lease | null = null;
   #sentAtMs: number | null = null;
   #live: OpenCall | null = null;
   #status: number | null = null;
@@ -58,14 +63,34 @@ export class CallBook {
     this.#agentKey = agentKey;
   }
 
-  /** The call goes out. `head` is what its body says, where it was read. */
-  sent(head: RequestHead | null): void {
-    this.#sentAtMs = this.#context.clock.now();
+  /**
+   * Reads what the body says, where it can be read, and asks whether the caller's agent may make such a call now. What
+   * is held for a call that may go out is given back when the call is recorded, whichever way it ends.
+   */
+  admit(body: Buffer | null): Denial | null {
+    const head = body && readRequestHead(body);
     this.#model = head?.model ?? null;
     this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
     if (head?.speed === "fast") this.#lane = "fast";
     this.#attribution = this.#attribute(head?.userId ?? null);
-    if (this.#pool === null) return;
+    const agent = this.#agentKey;
+    const { guard } = this.#context;
+    if (agent === null || guard === null) return null;
+    if (this.#endpoint.kind === "free") return guard.judgeAgent(agent.id);
+    const startedAtMs = this.#startedAtMs;
+    const admission = guard.admit({
+      ...{ agentId: agent.id, model: this.#model, nowMs: this.#context.clock.now(), startedAtMs },
+      estimate: head && body ? () => estimateCall(body, head, startedAtMs) : null,
+    });
+    if (!admission.admitted) return admission;
+    this.#lease = admission.lease;
+    return null;
+  }
+
+  /** The call goes out. */
+  sent(): void {
+    this.#sentAtMs = this.#context.clock.now();
+    if (this.#pool === null || this.#attribution === null) return;
     const place = { agent: this.#attribution.agent, ...this.#place(this.#pool) };
     this.#guard("live view", () => {
       this.#live = this.#context.live.open(place);
@@ -123,8 +148,22 @@ export class CallBook {
       ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
       waitMs: 0,
     });
+    this.#guard("agent's caps", () => this.#settle(call));
     this.#guard("recorder", () => this.#context.recorder.record(call));
     this.#guard("live view", () => this.#live?.close(call));
+  }
+
+  #settle(call: CallRecord): void {
+    if (this.#sentAtMs === null) {
+      this.#lease?.release();
+      return;
+    }
+    const { inputTokens, cacheWriteTokens, cacheReadTokens, outputTokens, costNanoUsd, pool } = call;
+    const counted = pool !== null && getPool(pool).cacheReadsCount ? cacheReadTokens : 0;
+    this.#lease?.settle({
+      ...{ inputTokens: inputTokens + cacheWriteTokens + counted, outputTokens, costNanoUsd },
+      nowMs: this.#context.clock.now(),
+    });
   }
 
   #attribute(userId: string | null): Attribution {

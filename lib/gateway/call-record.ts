@@ -17,7 +17,7 @@ export type Ending =
   /** The client left before an answer began. */
   | { kind: "abandoned" }
   /** Headroom answered by itself. */
-  | { kind: "refused"; refusal: Refusal; errorType: string };
+  | { kind: "refused"; refusal: Refusal; errorType: string; errorCode: string | null };
 
 /** Everything known of a call when it ends. */
 export type CallFacts = {
@@ -64,7 +64,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     outcome: outcomeOf(facts),
     refusal: refusalOf(facts, lane),
     errorType: cleanText(ending.kind === "refused" ? ending.errorType : (reading.error?.type ?? null), 100),
-    errorCode: cleanText(reading.error?.code ?? null, 100),
+    errorCode: cleanText(ending.kind === "refused" ? ending.errorCode : (reading.error?.code ?? null), 100),
     inputTokens,
     ...tokens,
     outputTokens,

@@ -9,7 +9,8 @@ export type Credential =
   | { kind: "refused"; agentKey: AgentKey | null; answer: OwnAnswer };
 
 export type CredentialRules = {
-  agentKeys: { find(secret: string): AgentKey | null };
+  /** `isLoaded` is false while keys could not be read yet. */
+  agentKeys: { find(secret: string): AgentKey | null; readonly isLoaded?: boolean };
   /** The upstream's credential; null when none is configured. */
   apiKey: string | null;
   /** Whether credentials other than agent keys go through untouched. */
@@ -34,6 +35,9 @@ export function judgeCredential(headers: RequestHeaders, path: string, rules: Cr
     return { kind: "refused", agentKey: null, answer: ownAnswers.unauthenticated(message) };
   }
   const agentKey = rules.agentKeys.find(secret);
+  if (agentKey === null && rules.agentKeys.isLoaded === false) {
+    return { kind: "refused", agentKey, answer: ownAnswers.starting() };
+  }
   if (agentKey === null) {
     const message = "Headroom does not know this agent key: it was mistyped or revoked. Ask an operator for a new one.";
     return { kind: "refused", agentKey, answer: ownAnswers.unauthenticated(message) };

@@ -1,7 +1,6 @@
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import { type RequestHead, readRequestHead } from "../anthropic/request-head.ts";
-import { readAnswerHeaders, toStrings } from "./answer-headers.ts";
+import { readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
 import { CallBook } from "./call-book.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
@@ -56,14 +55,15 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     const { body, target } = this.#arrival;
     if (credential.kind === "refused") this.refuse(credential.answer);
     else if (!target.startsWith("/")) this.refuse(ownAnswers.unforwardable("The request target must be a path."));
-    else if (this.#endpoint.kind !== "messages") this.#send(credential.headers, null, body.stream());
+    else if (this.#endpoint.kind !== "messages") this.#send(credential.headers, null, () => body.stream());
     else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(credential.headers, whole));
   }
 
   /** Answers in Anthropic's place. */
   refuse(answer: OwnAnswer): void {
     if (this.#done) return;
-    this.#book.record({ kind: "refused", refusal: answer.refusal, errorType: answer.type }, answer.status);
+    const { refusal, type: errorType, code: errorCode } = answer;
+    this.#book.record({ kind: "refused", refusal, errorType, errorCode }, answer.status);
     this.#finish();
     const { rawHeaders, body } = renderOwnAnswer(answer, this.#book.id);
     this.#sink.start(answer.status, answer.reason, this.#marked(rawHeaders));
@@ -95,18 +95,25 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
-    else if (encoding === null) this.#send(credentialHeaders, readRequestHead(body), body);
+    else if (encoding === null) this.#send(credentialHeaders, body, () => body);
     else {
       void decodeWhole(encoding, body, 4 * MAX_BODY_BYTES).then((decoded) => {
-        if (!this.#done) this.#send(credentialHeaders, decoded && readRequestHead(decoded), body);
+        if (!this.#done) this.#send(credentialHeaders, decoded, () => body);
       });
     }
   }
 
-  #send(credentialHeaders: readonly string[], head: RequestHead | null, body: Buffer | Readable | null): void {
+  /** Sends the call, unless its agent may not make it now. `text` is the body where it can be read. */
+  #send(credentialHeaders: readonly string[], text: Buffer | null, getBody: () => Buffer | Readable | null): void {
+    const denial = this.#book.admit(text);
+    if (denial !== null) {
+      this.refuse(ownAnswers.notAdmitted(denial));
+      return;
+    }
     const headers = this.#headers.forwarded;
     for (const part of credentialHeaders) headers.push(part);
-    this.#book.sent(head);
+    this.#book.sent();
+    const body = getBody();
     const { method, target } = this.#arrival;
     const { contentLength } = this.#headers;
     this.#context.client.dispatch({ method, target, headers, body, contentLength }, this);
@@ -128,7 +135,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#answerLength = answer.contentLength;
     this.#book.answered(status, answer);
     this.#meter(this.#chooseMeter(status, answer.isEventStream), answer.contentEncoding);
-    this.#sink.start(status, reason, this.#marked(answer.forwarded));
+    const isStripped = this.#context.settings.current.rateLimitHeaders === "strip";
+    const forwarded = isStripped ? withoutRateLimits(answer.forwarded) : answer.forwarded;
+    this.#sink.start(status, reason, this.#marked(forwarded));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

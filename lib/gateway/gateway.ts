@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { DEFAULT_GATEWAY_SETTINGS } from "../access/schema.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import type { GatewayContext } from "./context.ts";
-import type { AgentKey } from "./credential.ts";
+import type { CredentialRules } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { handleNode } from "./node-door.ts";
 import { ownAnswers } from "./own-answer.ts";
@@ -13,7 +14,10 @@ import { handleWeb } from "./web-door.ts";
 export type GatewayOptions = {
   /** Where calls go. `apiKey` is what agent keys go out with; null lets only passed-through credentials call. */
   upstream: { name: string; baseUrl: string; apiKey: string | null };
-  agentKeys: { find(secret: string): AgentKey | null };
+  agentKeys: CredentialRules["agentKeys"];
+  /** Holds agents to their settings; without it they are bound by nothing. */
+  guard?: GatewayContext["guard"];
+  settings?: GatewayContext["settings"];
   live: GatewayContext["live"];
   limits: GatewayContext["limits"];
   /** Synchronous and quick: it is called before the last bytes of an answer go out. */
@@ -50,6 +54,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     credentials: { agentKeys, apiKey: upstream.apiKey, passThrough },
     live: options.live,
     limits: options.limits,
+    guard: options.guard ?? null,
+    settings: options.settings ?? { current: DEFAULT_GATEWAY_SETTINGS },
     recorder: options.recorder,
     clock: options.clock,
     log: options.log,

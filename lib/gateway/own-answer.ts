@@ -1,3 +1,4 @@
+import type { Denial, DenialReason } from "../access/agent-guard.ts";
 import { type ErrorType, errorBody } from "../anthropic/error-body.ts";
 import type { Refusal } from "../usage/schema.ts";
 
@@ -7,6 +8,8 @@ export type OwnAnswer = {
   reason: string;
   type: ErrorType;
   refusal: Refusal;
+  /** `error.details.error_code`, which tells refusals of Headroom's own rules from the upstream's. */
+  code: string | null;
   message: string;
   /** False where asking again cannot help; SDKs obey it before anything else. Null leaves it to their rules. */
   shouldRetry: false | null;
@@ -38,15 +41,47 @@ export const ownAnswers = {
     ),
   unreachable: (message: string) => own(502, "Bad Gateway", "api_error", "upstream_fault", message),
   timedOut: (message: string) => own(504, "Gateway Timeout", "timeout_error", "timeout", message),
+  /** An agent's settings stand against the call. */
+  notAdmitted: ({ reason, message, retryAfterS }: Denial): OwnAnswer => {
+    const [status, statusText, type, refusal] = DENIALS[reason];
+    // What passes by itself within seconds may be tried again; a cap or a budget is not to be hammered.
+    const retry = {
+      ...(reason === "starting" ? {} : NO),
+      ...(retryAfterS === null ? {} : { retryAfterSeconds: retryAfterS }),
+    };
+    return { ...own(status, statusText, type, refusal, message, retry), code: `headroom_${reason}` };
+  },
+  /** Agents could not be read yet: a key that is not known may be a good one. */
+  starting: () =>
+    own(
+      503,
+      "Service Unavailable",
+      "api_error",
+      "gateway_fault",
+      "Headroom has just started and does not know its agents yet: try again shortly.",
+      { retryAfterSeconds: 1 },
+    ),
   closing: () =>
     own(503, "Service Unavailable", "api_error", "gateway_fault", "Headroom is shutting down: try again shortly.", {
       retryAfterSeconds: 1,
     }),
 };
 
+const DENIALS: Record<DenialReason, [status: number, reason: string, ErrorType, Refusal]> = {
+  revoked: [401, "Unauthorized", "authentication_error", "authentication"],
+  disabled: [403, "Forbidden", "permission_error", "permission"],
+  model: [403, "Forbidden", "permission_error", "permission"],
+  unpriced: [403, "Forbidden", "permission_error", "permission"],
+  requests: [429, "Too Many Requests", "rate_limit_error", "requests"],
+  input_tokens: [429, "Too Many Requests", "rate_limit_error", "input_tokens"],
+  output_tokens: [429, "Too Many Requests", "rate_limit_error", "output_tokens"],
+  budget: [429, "Too Many Requests", "billing_error", "spend_cap"],
+  starting: [503, "Service Unavailable", "api_error", "gateway_fault"],
+};
+
 /** The answer on the wire. */
 export function renderOwnAnswer(answer: OwnAnswer, callId: string): { rawHeaders: string[]; body: Buffer } {
-  const body = Buffer.from(errorBody(answer.type, answer.message, callId));
+  const body = Buffer.from(errorBody(answer.type, answer.message, callId, answer.code));
   const rawHeaders = ["content-type", "application/json", "content-length", String(body.length), "request-id", callId];
   if (answer.shouldRetry === false) rawHeaders.push("x-should-retry", "false");
   if (answer.retryAfterSeconds !== null) rawHeaders.push("retry-after", String(answer.retryAfterSeconds));
@@ -69,6 +104,7 @@ function own(
     reason,
     type,
     refusal,
+    code: null,
     message,
     shouldRetry: shouldRetry ?? null,
     retryAfterSeconds: retryAfterSeconds ?? null,
