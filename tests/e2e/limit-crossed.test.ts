@@ -73,6 +73,11 @@ test("a trace that crosses 80 % fires once and resolves once, also when the proc
   expect(peak.utilisation).toBeLessThan(1.05);
   await receiver.waitFor(1);
   await mailbox.waitFor(1);
+  // A kill between a delivery and its record is a test of the outbox; here the notices are known to be told.
+  await until("both notices recorded as delivered", async () => {
+    const { notifications } = await server.api<{ notifications: Notification[] }>("/api/notifications");
+    return notifications.length === 2 && notifications.every(({ state }) => state === "delivered");
+  });
   await server.kill();
   server = await startServer({ upstreamUrl: simulator.url, dataDir, env });
   await replay;
