@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { type Access, createAccess } from "./access/access.ts";
 import { Operators } from "./access/operators.ts";
@@ -26,6 +27,8 @@ import { Spool } from "./usage/spool.ts";
 /** The one upstream, until there are several. */
 const UPSTREAM = "default";
 const KEY = Symbol.for("headroom.runtime");
+/** How long a start waits for the agents; until they are there, their calls are told to come again. */
+const AGENTS_PATIENCE_MS = 2_000;
 
 /** All of Headroom but its doors, put together once a process. */
 export type Runtime = {
@@ -92,8 +95,11 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const metrics = new Metrics();
   const builtIn = { baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null };
   const access = createAccess({ database, box, clock, builtIn });
-  // Agents must be known before the first call; where the database is away, housekeeping tries again.
-  await access.load().catch((error: unknown) => log.warn({ error: messageOf(error) }, "agents could not be read yet"));
+  // Agents must be known before the first call; where the database is away or slow, housekeeping brings them later.
+  const loading = access.load().catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, "agents could not be read yet");
+  });
+  await Promise.race([loading, delay(AGENTS_PATIENCE_MS, undefined, { ref: false })]);
   const operators = new Operators({ adminToken: secrets.adminToken, box, clock });
   const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
   const loopback = isLoopback(env.HOST);
