@@ -20,8 +20,32 @@ const WORDS: Record<Refusal, Words> = {
     short: "rate limit",
     help: "A 429 that did not say which limit it meant.",
   },
+  windowless: {
+    title: "Rate limit, no window",
+    short: "windowless 429",
+    help: "A 429 that named neither a limit nor a time; a short wait usually helps.",
+  },
+  subscription_window: {
+    title: "Subscription window",
+    short: "window spent",
+    help: "A five-hour or weekly window of a claude.ai subscription is spent; it opens again at its reset.",
+  },
   acceleration: { title: "Acceleration", short: "acceleration", help: "Use grew too fast; ramp up more slowly." },
-  spend_cap: { title: "Spend cap", short: "spend cap", help: "A spend limit was reached; retrying does not help." },
+  spend_cap: {
+    title: "Spend cap",
+    short: "spend cap",
+    help: "The usage tier's monthly spend limit was reached; it ends on the 1st at 00:00 UTC, or ask for a higher tier.",
+  },
+  contract_spend_cap: {
+    title: "Contract spend cap",
+    short: "contract cap",
+    help: "The contract's spend limit was reached; only Anthropic can raise it.",
+  },
+  own_spend_cap: {
+    title: "Own spend limit",
+    short: "own limit",
+    help: "A spend limit that your organisation or workspace set was reached; raise it in the Console.",
+  },
   overloaded: {
     title: "Overloaded",
     short: "overloaded",

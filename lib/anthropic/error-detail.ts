@@ -1,18 +1,31 @@
 import type { Lane } from "./pools.ts";
 import { parseRateLimitHeaders } from "./rate-limit-headers.ts";
+import { parseUnifiedWindows } from "./unified-windows.ts";
 
 /** What an error body or an `error` event says. */
 export type ErrorDetail = { type: string | null; code: string | null; message: string };
 
-/** Why a call was not served: each cause wants another reaction, though several share a status. */
+/**
+ * Why a call was not served: each cause wants another reaction, though several share a status. The lane in which a
+ * limiter was empty is the call's own.
+ */
 export type RefusalCause =
   | "requests"
   | "input_tokens"
   | "output_tokens"
   | "tokens"
+  /** A 429 that tells when to come again, but not which limit it meant. */
   | "rate_limit"
+  /** A 429 that tells neither a limit nor a time. */
+  | "windowless"
+  /** A window of a claude.ai subscription is spent. */
+  | "subscription_window"
   | "acceleration"
+  /** The usage tier's monthly cap, or one that is not told closer. */
   | "spend_cap"
+  | "contract_spend_cap"
+  /** A limit that the organisation or workspace set itself. */
+  | "own_spend_cap"
   | "overloaded"
   | "authentication"
   | "permission"
@@ -27,7 +40,9 @@ export type RefusalCause =
 export function parseErrorDetail(body: unknown): ErrorDetail {
   const error = isObject(body) && isObject(body.error) ? body.error : {};
   const details = isObject(error.details) ? error.details : {};
-  return { type: text(error.type), code: text(details.error_code), message: text(error.message) ?? "" };
+  // OpenAI's shape has the code one floor higher.
+  const code = text(details.error_code) ?? text(error.code);
+  return { type: text(error.type), code, message: text(error.message) ?? "" };
 }
 
 /**
@@ -42,7 +57,7 @@ export function classifyRefusal(
 ): RefusalCause {
   const byCode = error.code === null ? undefined : CAUSE_BY_CODE[error.code];
   if (byCode) return byCode;
-  if (error.message.startsWith("You have reached your specified")) return "spend_cap";
+  if (error.message.startsWith("You have reached your specified")) return "own_spend_cap";
   if (error.type === "rate_limit_error" || (status === 429 && error.type !== "billing_error")) {
     return limiterOf(error.message, rateLimitHeaders, lane);
   }
@@ -52,7 +67,7 @@ export function classifyRefusal(
 const CAUSE_BY_CODE: Record<string, RefusalCause | undefined> = {
   ramp_limit_exceeded: "acceleration",
   enforced_spend_limit_reached: "spend_cap",
-  contract_spend_limit_reached: "spend_cap",
+  contract_spend_limit_reached: "contract_spend_cap",
   linked_organization_spend_limit_reached: "spend_cap",
   linked_organization_billing_unavailable: "billing",
 };
@@ -94,12 +109,20 @@ function causeByStatus(status: number): RefusalCause {
 /** The message names the limiter that was in the way; where it does not, the one with nothing left was. */
 function limiterOf(message: string, headers: Readonly<Record<string, string>>, lane: Lane): RefusalCause {
   if (/usage increase rate|acceleration|\bramp\b/i.test(message)) return "acceleration";
+  if (/monthly API usage|spend(?:ing)? (?:limit|cap)/i.test(message)) return "spend_cap";
   if (/input tokens per minute/i.test(message)) return "input_tokens";
   if (/output tokens per minute/i.test(message)) return "output_tokens";
   if (/requests per (?:minute|second)/i.test(message)) return "requests";
   if (/tokens per (?:minute|day)/i.test(message)) return "tokens";
+  const unified = parseUnifiedWindows(headers);
+  const windows = unified === null ? [] : [unified, ...unified.windows.filter(({ window }) => window !== "overage")];
+  if (windows.some(({ status }) => status === "rejected")) return "subscription_window";
   const empty = parseRateLimitHeaders(headers).filter((observed) => observed.remaining === 0);
-  return (empty.find((observed) => observed.lane === lane) ?? empty[0])?.limiter ?? "rate_limit";
+  const limiter = (empty.find((observed) => observed.lane === lane) ?? empty[0])?.limiter;
+  if (limiter) return limiter;
+  if (headers["x-ratelimit-remaining-requests"] === "0") return "requests";
+  if (headers["x-ratelimit-remaining-tokens"] === "0") return "tokens";
+  return Object.keys(headers).length === 0 ? "windowless" : "rate_limit";
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -4,7 +4,7 @@ import type { Lane, Limiter } from "./pools.ts";
  * The headers in which Anthropic tells what a pool still holds. `remaining` of token limiters is rounded to thousands,
  * `reset` is when the bucket will be full again (not when one more request fits), and the whole describes the pool of
  * the model that was called. Subscription traffic brings `anthropic-ratelimit-unified-*` instead: shares of a window
- * without a limit, kept as sent and not parsed.
+ * without a limit (unified-windows.ts). `/v1/chat/completions` alone has `x-ratelimit-*`, of requests and all tokens.
  */
 export type ObservedLimit = {
   lane: Lane;
@@ -35,22 +35,28 @@ const NAMES = FAMILIES.map((family) => ({
 }));
 
 const KEPT = /^(?:anthropic-(?:ratelimit|priority|fast)-|retry-after(?:-ms)?$)/;
+const X_RATE_LIMIT = "x-ratelimit-";
 const MAX_KEPT = 100;
 
 /**
  * Every rate-limit header of an answer as sent, by lower-case name; the first wins when one comes twice. Takes names and
- * values in turn, as Node's `rawHeaders` has them.
+ * values in turn, as Node's `rawHeaders` has them. `x-ratelimit-*` is kept where asked for: only `/v1/chat/completions`
+ * has it, and anywhere else a proxy on the way speaks of itself.
  */
-export function rateLimitHeaderValues(rawHeaders: readonly string[]): Record<string, string> {
+export function rateLimitHeaderValues(
+  rawHeaders: readonly string[],
+  options: { chat?: boolean } = {},
+): Record<string, string> {
   const values: Record<string, string> = {};
   let kept = 0;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const raw = rawHeaders[at] ?? "";
-    // Most headers are something else: two characters settle it without a regular expression.
+    // Most headers are something else: the first character settles it without a regular expression.
     const first = raw.charCodeAt(0) | 0x20;
-    if (first !== 0x61 && first !== 0x72) continue;
+    if (first !== 0x61 && first !== 0x72 && (first !== 0x78 || !options.chat)) continue;
     const name = raw.toLowerCase();
-    if (!KEPT.test(name) || name in values || kept >= MAX_KEPT) continue;
+    if (!KEPT.test(name) && !name.startsWith(X_RATE_LIMIT)) continue;
+    if (name in values || kept >= MAX_KEPT) continue;
     values[name] = rawHeaders[at + 1] ?? "";
     kept += 1;
   }
@@ -79,7 +85,7 @@ function parseCount(value: string | undefined): number | null {
 }
 
 /** RFC 3339 as documented; Unix seconds are taken too, as the unified family uses them. */
-function parseTime(value: string | undefined): string | null {
+export function parseTime(value: string | undefined): string | null {
   if (value === undefined) return null;
   if (/^\d{9,11}$/.test(value)) return new Date(Number(value) * 1000).toISOString();
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(value) && !Number.isNaN(Date.parse(value)) ? value : null;

@@ -75,3 +75,22 @@ export const PoolState = z.object({
   limiters: z.array(LimiterState),
 });
 export type PoolState = z.infer<typeof PoolState>;
+
+/** One window of a claude.ai subscription, as its last answer told it. No limiter of any pool. */
+export const WindowState = z.object({
+  upstream: z.string(),
+  /** The account that calls say they are of; null where they do not. */
+  account: z.string().nullable(),
+  /** `five_hour`, `seven_day`, `seven_day_opus`, `overage`, … */
+  window: z.string(),
+  /** The share that is spent: 0.8 is 80 %. */
+  utilisation: z.number().min(0).nullable(),
+  resetAt: z.string().nullable(),
+  /** `allowed`, `allowed_warning` or `rejected`. */
+  status: z.string().nullable(),
+  surpassedThreshold: z.number().nullable(),
+  /** Whether this is the window that the upstream names as the binding one. */
+  binds: z.boolean(),
+  observedAt: z.string(),
+});
+export type WindowState = z.infer<typeof WindowState>;

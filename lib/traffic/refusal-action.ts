@@ -37,6 +37,7 @@ export function chooseAction(
   unit: number,
 ): RefusalAction {
   const { status, cause, retryAfterS } = refusal;
+  if (cause === "contract_spend_cap" || cause === "own_spend_cap") return { kind: "stop", cause: "spend_cap" };
   if (cause === "spend_cap" || cause === "billing" || cause === "authentication") return { kind: "stop", cause };
   if (cause === "acceleration") return accelerate(retryAfterS ?? 5, unit);
   if (status === 429) {

@@ -28,15 +28,23 @@ export const NO_TOKENS: TokenCounts = {
 export const Outcome = z.enum(["succeeded", "partial", "refused", "failed", "canceled"]);
 export type Outcome = z.infer<typeof Outcome>;
 
-/** Why a call was not served. Each wants another reaction, so they are never one number. */
+/**
+ * Why a call was not served. Each wants another reaction, so they are never one number. rate_limit: a 429 that does not
+ * say which limit; windowless: one that does not even say when. spend_cap is the usage tier's; the contract's and the
+ * organisation's own are apart. The lane says whether a limiter was that of fast mode.
+ */
 export const Refusal = z.enum([
   "requests",
   "input_tokens",
   "output_tokens",
   "tokens",
   "rate_limit",
+  "windowless",
+  "subscription_window",
   "acceleration",
   "spend_cap",
+  "contract_spend_cap",
+  "own_spend_cap",
   "overloaded",
   "authentication",
   "permission",
