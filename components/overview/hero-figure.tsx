@@ -1,4 +1,11 @@
-import { formatBand, formatCount, formatPercent, formatUsed, percentOf } from "#components/ui/format.ts";
+import {
+  formatBand,
+  formatCount,
+  formatDuration,
+  formatPercent,
+  formatUsed,
+  percentOf,
+} from "#components/ui/format.ts";
 import { GaugeBar } from "#components/ui/gauge-bar.tsx";
 import { Segments } from "#components/ui/segments.tsx";
 import { toneColor, toneOf, toneText } from "#components/ui/tone.ts";
@@ -89,7 +96,11 @@ export function forecastText({ pool, limiter }: Chosen, atMs: number): string {
   if (pool.state === "unseen") return "not called yet";
   if (pool.state === "stale" && limiter.observedAt) return `last known, ${describeSource(limiter, atMs)}`;
   if (limiter.utilisation >= 1) return "at the limit";
-  if (!limiter.secondsToLimit) return "not approaching";
+  if (!limiter.secondsToLimit) {
+    // Below a second or so the bucket is full for every practical purpose.
+    const full = limiter.secondsToFull ?? 0;
+    return full >= 1.5 ? `full again in ${formatDuration(full * 1_000)}` : "not approaching";
+  }
   return `limit in ${formatBand(limiter.secondsToLimit.min, limiter.secondsToLimit.max)}`;
 }
 
