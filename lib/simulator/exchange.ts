@@ -52,6 +52,7 @@ export class Exchange {
   #errorCode: string | null = null;
   #rateLimitHeaders: Record<string, string> = {};
   #gone = false;
+  #closed = false;
   #hungUp = false;
   #wake: (() => void) | null = null;
 
@@ -71,6 +72,7 @@ export class Exchange {
     this.#pollMs = context.pollMs;
     response.on("close", () => {
       this.#gone = !response.writableFinished;
+      this.#closed = true;
       this.#wake?.();
     });
   }
@@ -78,6 +80,11 @@ export class Exchange {
   /** The connection is closed and the answer is not whole: by the client, or by `hangUp`. */
   get gone(): boolean {
     return this.#gone;
+  }
+
+  /** The connection is closed, or the answer is whole. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** A request header as one string, whether it came once or often. */
@@ -88,7 +95,7 @@ export class Exchange {
 
   /** Resolves at a simulated time, or as soon as the client leaves. */
   async sleepUntil(atMs: number): Promise<void> {
-    while (!this.#gone) {
+    while (!this.#closed) {
       const leftMs = atMs - this.clock.now();
       if (leftMs <= 0) return;
       await this.#pause(Math.min(this.#pollMs, Math.max(1, Math.ceil(this.clock.realMs(leftMs)))));

@@ -163,6 +163,7 @@ function base(agent: DemoAgent, upstream: string, atMs: number, random: () => nu
     ttftMs: null,
     outputTokensPerSecond: null,
     waitMs: 0,
+    traffic: null,
     stopReason: "end_turn",
     serviceTier: "standard",
     speed: null,

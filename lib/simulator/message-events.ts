@@ -1,7 +1,5 @@
-import type { Answer, AnswerBlock } from "./answer.ts";
-
-/** Tokens in one delta at most; slower streams send what a tick has made. */
-const TOKENS_PER_DELTA = 12;
+import type { AnswerBlock } from "./answer.ts";
+import type { BlockWriter } from "./block-progress.ts";
 
 export const PING = 'event: ping\ndata: {"type": "ping"}\n\n';
 
@@ -9,68 +7,25 @@ export function sseEvent(type: string, data: object): string {
   return `event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
 }
 
-/** The content events of one answer, cut where its tokens have got to. */
-export class MessageEvents {
-  #blocks: readonly AnswerBlock[];
-  #index = 0;
-  /** Tokens of the current block that are out; -1 before it has begun. */
-  #done = -1;
-  /** Tokens of the blocks before it. */
-  #before = 0;
-
-  constructor(answer: Answer) {
-    this.#blocks = answer.blocks;
-  }
-
-  /** Events for all tokens up to `produced` that are not out yet. */
-  advance(produced: number): string {
-    let events = "";
-    for (;;) {
-      const block = this.#blocks[this.#index];
-      if (!block) return events;
-      const reached = Math.min(block.tokens, produced - this.#before);
-      if (this.#done < 0) {
-        // What costs no tokens comes with the token before it.
-        if (reached <= 0 && block.tokens > 0) return events;
-        events += this.#startOf(block);
-        this.#done = 0;
-      }
-      while (this.#done < reached) {
-        const next = Math.min(reached, this.#done + TOKENS_PER_DELTA);
-        events += this.#delta(block, this.#done, next);
-        this.#done = next;
-      }
-      if (this.#done < block.tokens) return events;
-      events += this.#stopOf(block);
-      this.#before += block.tokens;
-      this.#index += 1;
-      this.#done = -1;
-    }
-  }
-
-  #startOf(block: AnswerBlock): string {
-    const start = sseEvent("content_block_start", { index: this.#index, content_block: emptyBlock(block) });
-    return this.#index === 0 ? start + PING : start;
-  }
-
-  #delta(block: AnswerBlock, from: number, to: number): string {
-    const at = (token: number) => Math.floor((block.text.length * token) / block.tokens);
-    const text = block.text.slice(at(from), at(to));
-    if (text === "") return "";
-    const delta =
-      block.type === "text"
-        ? { type: "text_delta", text }
-        : block.type === "thinking"
-          ? { type: "thinking_delta", thinking: text }
-          : { type: "input_json_delta", partial_json: text };
-    return sseEvent("content_block_delta", { index: this.#index, delta });
-  }
-
-  #stopOf(block: AnswerBlock): string {
+/** The content events of `/v1/messages`. */
+export const MESSAGE_EVENTS: BlockWriter = {
+  start: (block, index) => {
+    const start = sseEvent("content_block_start", { index, content_block: emptyBlock(block) });
+    return index === 0 ? start + PING : start;
+  },
+  piece: (block, index, text) => sseEvent("content_block_delta", { index, delta: deltaOf(block, text) }),
+  stop: (block, index) => {
     const delta = lastDelta(block);
-    const last = delta === null ? "" : sseEvent("content_block_delta", { index: this.#index, delta });
-    return last + sseEvent("content_block_stop", { index: this.#index });
-  }
+    const last = delta === null ? "" : sseEvent("content_block_delta", { index, delta });
+    return last + sseEvent("content_block_stop", { index });
+  },
+};
+
+function deltaOf(block: AnswerBlock, text: string): object {
+  if (block.type === "text") return { type: "text_delta", text };
+  return block.type === "thinking"
+    ? { type: "thinking_delta", thinking: text }
+    : { type: "input_json_delta", partial_json: text };
 }
 
 /** What a block's last delta brings: a signature, or the whole of what is never sent in pieces. */

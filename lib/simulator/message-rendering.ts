@@ -1,6 +1,7 @@
 import type { ApiError } from "./api-error.ts";
+import { BlockProgress } from "./block-progress.ts";
 import type { CallPlan } from "./call-plan.ts";
-import { MessageEvents, PING, sseEvent, wholeBlock } from "./message-events.ts";
+import { MESSAGE_EVENTS, PING, sseEvent, wholeBlock } from "./message-events.ts";
 import type { MessageRequest } from "./message-request.ts";
 import type { Rendering } from "./rendering.ts";
 import { tallyAt } from "./turns.ts";
@@ -15,7 +16,7 @@ export class MessageRendering implements Rendering {
   #plan: CallPlan;
   #serviceTier: ServiceTier;
   #messageId: string;
-  #events: MessageEvents;
+  #events: BlockProgress;
   /** The next turn whose beginning a `message_delta` will tell. */
   #turn = 0;
 
@@ -24,7 +25,7 @@ export class MessageRendering implements Rendering {
     this.#plan = plan;
     this.#serviceTier = serviceTier;
     this.#messageId = messageId;
-    this.#events = new MessageEvents(plan.answer);
+    this.#events = new BlockProgress(plan.answer.blocks, MESSAGE_EVENTS);
   }
 
   whole(): string {

@@ -1,5 +1,9 @@
+import * as agents from "./agents-endpoint.ts";
 import { ApiError, methodNotAllowed, notFound } from "./api-error.ts";
 import * as batches from "./batches-endpoint.ts";
+import { createChatCompletion } from "./chat-completions-endpoint.ts";
+import { createCompletion } from "./complete-endpoint.ts";
+import * as environments from "./environments-endpoint.ts";
 import type { Exchange } from "./exchange.ts";
 import { refusalOf } from "./faults.ts";
 import * as files from "./files-endpoint.ts";
@@ -8,6 +12,7 @@ import { countTokens, createMessage } from "./messages-endpoint.ts";
 import { getModel, listModels } from "./models-endpoint.ts";
 import { exceeds } from "./rate-limit-refusal.ts";
 import { listRateLimits } from "./rate-limits-endpoint.ts";
+import * as sessions from "./sessions-endpoint.ts";
 import { parseWishes } from "./simulator-headers.ts";
 import type { SimulatorState } from "./simulator-state.ts";
 import * as skills from "./skills-endpoint.ts";
@@ -33,6 +38,19 @@ const route = (path: string, methods: Route["methods"], extra: Omit<Route, "path
 const BATCHES = { surface: () => "batches" as const };
 const FILES = { surface: () => "files" as const };
 const SKILLS = { surface: () => "skills" as const };
+/** Managed agents: what is made is limited more tightly than what is read. */
+const MANAGED = {
+  surface: (method: string) => (method === "GET" ? ("agents_read" as const) : ("agents_create" as const)),
+  beta: "managed-agents-2026-04-01",
+};
+
+/** Where a model answers; these check for themselves what they need. */
+const CALLS: Readonly<Record<string, Handler | undefined>> = {
+  "/v1/messages": createMessage,
+  "/v1/messages/count_tokens": countTokens,
+  "/v1/chat/completions": createChatCompletion,
+  "/v1/complete": createCompletion,
+};
 
 const ROUTES: readonly Route[] = [
   route("/v1/models", { GET: (exchange) => exchange.sendJson(200, listModels(exchange.url.searchParams)) }),
@@ -55,6 +73,40 @@ const ROUTES: readonly Route[] = [
     DELETE: one(profiles.deleteProfile),
   }),
   route("/v1/user_profiles/*/action_urls", { POST: one(profiles.createActionUrl) }),
+  route("/v1/agents", { GET: agents.listAgents, POST: agents.createAgent }, MANAGED),
+  route("/v1/agents/*", { GET: one(agents.getAgent), POST: one(agents.updateAgent) }, MANAGED),
+  route("/v1/agents/*/archive", { POST: one(agents.archiveAgent) }, MANAGED),
+  route("/v1/agents/*/versions", { GET: one(agents.listAgentVersions) }, MANAGED),
+  route("/v1/environments", { GET: environments.listEnvironments, POST: environments.createEnvironment }, MANAGED),
+  route(
+    "/v1/environments/*",
+    {
+      GET: one(environments.getEnvironment),
+      POST: one(environments.updateEnvironment),
+      DELETE: one(environments.deleteEnvironment),
+    },
+    MANAGED,
+  ),
+  route("/v1/environments/*/archive", { POST: one(environments.archiveEnvironment) }, MANAGED),
+  route("/v1/sessions", { GET: sessions.listSessions, POST: sessions.createSession }, MANAGED),
+  route(
+    "/v1/sessions/*",
+    {
+      GET: one(sessions.getSession),
+      POST: one(sessions.updateSession),
+      DELETE: one(sessions.deleteSession),
+    },
+    MANAGED,
+  ),
+  route("/v1/sessions/*/archive", { POST: one(sessions.archiveSession) }, MANAGED),
+  route("/v1/sessions/*/events", { GET: one(sessions.listEvents), POST: one(sessions.sendEvents) }, MANAGED),
+  route("/v1/sessions/*/events/stream", { GET: one(sessions.streamEvents) }, MANAGED),
+  route("/v1/sessions/*/resources", { GET: one(sessions.listResources), POST: one(sessions.addResource) }, MANAGED),
+  route(
+    "/v1/sessions/*/resources/*",
+    { GET: two(sessions.getResource), DELETE: two(sessions.deleteResource) },
+    MANAGED,
+  ),
   route("/v1/organizations/rate_limits", { GET: listRateLimits }),
 ];
 
@@ -62,10 +114,11 @@ const ROUTES: readonly Route[] = [
 export function dispatch(exchange: Exchange, state: SimulatorState): void | Promise<void> {
   const { pathname } = exchange.url;
   const method = exchange.request.method ?? "GET";
-  // The two that carry nearly all traffic are found without a search.
-  if (pathname === "/v1/messages" || pathname === "/v1/messages/count_tokens") {
+  // What carries nearly all traffic is found without a search.
+  const call = CALLS[pathname];
+  if (call) {
     if (method !== "POST") throw methodNotAllowed();
-    return pathname === "/v1/messages" ? createMessage(exchange, state) : countTokens(exchange, state);
+    return call(exchange, state);
   }
   return search(exchange, state, pathname, method);
 }

@@ -53,6 +53,7 @@ export async function serveCall(
   if (!admission.admitted) {
     const context = { organizationId: state.organizationId, model: request.model.id, draw: draws() };
     const error = "error" in admission ? admission.error : rateLimited(admission, context);
+    exchange.billed = false;
     exchange.sendError(error, headers);
     return;
   }

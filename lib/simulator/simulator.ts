@@ -3,9 +3,13 @@ import type { AddressInfo } from "node:net";
 import type { Tier } from "../anthropic/pools.ts";
 import { type Clock, systemClock } from "../kit/clock.ts";
 import { type AccelerationOptions, DEFAULT_ACCELERATION } from "./acceleration.ts";
+import type { Agent } from "./agents-endpoint.ts";
 import { ApiError, notFound } from "./api-error.ts";
 import { type Acceptor, acceptor, authenticate } from "./authentication.ts";
+import { Background, OpenCalls } from "./background.ts";
+import { chatErrorBody } from "./chat-rendering.ts";
 import { control, parseFaults, parseLimits } from "./control.ts";
+import type { Environment } from "./environments-endpoint.ts";
 import { Exchange } from "./exchange.ts";
 import type { FaultRates } from "./faults.ts";
 import { FileStore } from "./file-store.ts";
@@ -17,7 +21,8 @@ import { PromptCache } from "./prompt-cache.ts";
 import { ResourceStore } from "./resource-store.ts";
 import { dispatch } from "./router.ts";
 import { seeded, wireId } from "./seeded.ts";
-import { createSimulatedClock, type SimulatedClock } from "./simulated-clock.ts";
+import type { Session } from "./session.ts";
+import { createSimulatedClock } from "./simulated-clock.ts";
 import type { Encoding } from "./simulator-headers.ts";
 import type { SimulatorState } from "./simulator-state.ts";
 import { SkillStore } from "./skills-endpoint.ts";
@@ -91,10 +96,11 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const timeScale = options.timeScale ?? 1;
   const clock = createSimulatedClock(baseClock, timeScale);
   const ids = seeded(options.seed ?? 1);
-  const state = createState(options, timeScale, ids);
   const accepts = acceptor(options.apiKeys);
   const pollMs = baseClock === systemClock ? LONGEST_TIMER_MS : FOREIGN_CLOCK_POLL_MS;
   const open = new OpenCalls();
+  const background = new Background(clock, pollMs, open);
+  const state = createState(options, timeScale, ids, background);
 
   const server = createServer((request, response) => {
     const requestId = wireId("req", ids);
@@ -117,10 +123,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   server.requestTimeout = 0;
   await listen(server, options.port ?? 0, options.host ?? "127.0.0.1");
   const { port } = server.address() as AddressInfo;
-  return controls(`http://127.0.0.1:${port}`, server, state, clock, open);
+  return controls(`http://127.0.0.1:${port}`, server, state, background, open);
 }
 
-function createState(options: SimulatorOptions, timeScale: number, ids: () => number): SimulatorState {
+function createState(
+  options: SimulatorOptions,
+  timeScale: number,
+  ids: () => number,
+  background: Background,
+): SimulatorState {
   const seed = options.seed ?? 1;
   let draw = seed;
   const acceleration = options.acceleration ? { ...DEFAULT_ACCELERATION, ...options.acceleration } : null;
@@ -150,6 +161,13 @@ function createState(options: SimulatorOptions, timeScale: number, ids: () => nu
     files: new FileStore(),
     skills: new SkillStore(),
     userProfiles: new ResourceStore<UserProfile>("User profile"),
+    agents: new ResourceStore<Agent>("Agent"),
+    environments: new ResourceStore<Environment>("Environment", "environment_not_found"),
+    sessions: new ResourceStore<Session>("Session"),
+    newId: (prefix) => wireId(prefix, ids),
+    now: () => background.clock.now(),
+    sleepUntil: (atMs, signal) => background.sleepUntil(atMs, signal),
+    inBackground: (work) => background.run(work),
     settleBatches: (nowMs) => {
       for (const batch of state.batches.list().reverse()) batch.settle(state, nowMs);
     },
@@ -160,6 +178,7 @@ function createState(options: SimulatorOptions, timeScale: number, ids: () => nu
 async function handle(exchange: Exchange, state: SimulatorState, accepts: Acceptor): Promise<void> {
   const { pathname } = exchange.url;
   if (pathname.startsWith("/v1/")) {
+    if (pathname === "/v1/chat/completions") exchange.errorBody = chatErrorBody;
     exchange.credential = authenticate(exchange.request, accepts);
     return dispatch(exchange, state);
   }
@@ -171,27 +190,6 @@ async function handle(exchange: Exchange, state: SimulatorState, accepts: Accept
 function failWith(exchange: Exchange, error: unknown): void {
   exchange.billed = false;
   exchange.sendError(error instanceof ApiError ? error : new ApiError(500, "api_error", "Internal server error"));
-}
-
-/** Counts the calls that are not ended, and tells when there are none. */
-class OpenCalls {
-  #count = 0;
-  #waiting: (() => void)[] = [];
-
-  enter(): void {
-    this.#count += 1;
-  }
-
-  leave(): void {
-    this.#count -= 1;
-    if (this.#count > 0) return;
-    for (const resolve of this.#waiting.splice(0)) resolve();
-  }
-
-  idle(): Promise<void> {
-    if (this.#count === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {
@@ -208,9 +206,10 @@ function controls(
   url: string,
   server: Server,
   state: SimulatorState,
-  clock: SimulatedClock,
+  background: Background,
   open: OpenCalls,
 ): Simulator {
+  const { clock } = background;
   return {
     url,
     get ledger() {
@@ -227,6 +226,7 @@ function controls(
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
+      for (const session of state.sessions.list()) session.end("session.status_terminated");
       await closed;
       await open.idle();
       await state.files.close();

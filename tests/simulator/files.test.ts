@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
 import Anthropic, { toFile } from "@anthropic-ai/sdk";
 import { request } from "undici";
 import { describe, expect, test } from "vitest";
@@ -32,7 +33,7 @@ function upload(url: string, bytes: number) {
       "anthropic-version": "2026-10-21",
       "content-type": "multipart/form-data; boundary=cut",
     },
-    body: largeUpload("cut", bytes),
+    body: Readable.from(largeUpload("cut", bytes)),
   });
 }
 
