@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
+import { meetExpectations } from "./lib/gateway/expect-continue.ts";
 import { buildDashboard } from "./lib/settings/build-dashboard.ts";
 import { type Env, isLoopback, parseEnv } from "./lib/settings/env.ts";
 
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
     { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000 },
     (request, response) => (isAgentCall(request) ? gateway(request, response) : dashboard(request, response)),
   );
+  meetExpectations(server);
   await listen(server, env);
   const url = publicUrlOf(env, server.address() as AddressInfo);
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { Exchange } from "./exchange.ts";
 import { GrowingBody } from "./growing-body.ts";
@@ -82,9 +83,12 @@ class NodeSink implements Sink {
     this.#res = res;
   }
 
-  /** Node can send two of the interim answers; others are few, and clients must do without them anyway. */
+  /**
+   * Node can send two of the interim answers; others are few, and clients must do without them anyway. Of a call that
+   * waits behind another on its connection Node would put them between the head of the answer and its body.
+   */
   inform(status: number, rawHeaders: readonly string[]): void {
-    if (this.#req.httpVersionMinor === 0) return;
+    if (this.#req.httpVersionMinor === 0 || this.#res.socket === null) return;
     if (status === 102) this.#res.writeProcessing();
     if (status !== 103) return;
     const hints: Record<string, string | string[]> = {};
@@ -118,12 +122,20 @@ class NodeSink implements Sink {
   end(rawTrailers: readonly string[]): void {
     this.#hasWritten = true;
     if (rawTrailers.length > 0) this.#res.addTrailers(toPairs(rawTrailers));
-    this.#res.end();
+    // To close while the client still uploads resets the connection, and with it goes the answer (RFC 9112, 9.6).
+    if (this.#res.shouldKeepAlive || this.#req.complete) this.#res.end();
+    else this.#req.once("end", () => this.#res.end());
   }
 
   cut(): void {
     const { socket } = this.#res;
-    if (socket === null || !this.#res.headersSent) this.#res.destroy();
+    if (socket !== null) this.#cut(socket);
+    // Pipelined behind another call that is not done: Node would forget to close the connection when the turn comes.
+    else this.#res.once("socket", (own: Socket) => process.nextTick(() => this.#cut(own)));
+  }
+
+  #cut(socket: Socket): void {
+    if (!this.#res.headersSent) this.#res.destroy();
     // Without chunks an HTTP/1.0 answer ends where the connection does: only a reset tells that it was cut.
     else if (this.#req.httpVersionMinor === 0) socket.resetAndDestroy();
     // What was forwarded still arrives; the missing last chunk, or the missing bytes, tell the rest.
