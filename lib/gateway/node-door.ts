@@ -137,7 +137,7 @@ class NodeSink implements Sink {
   #cut(socket: Socket): void {
     if (!this.#res.headersSent) this.#res.destroy();
     // Without chunks an HTTP/1.0 answer ends where the connection does: only a reset tells that it was cut.
-    else if (this.#req.httpVersionMinor === 0) socket.resetAndDestroy();
+    else if (this.#req.httpVersionMinor === 0) reset(socket);
     // What was forwarded still arrives; the missing last chunk, or the missing bytes, tell the rest.
     else socket.destroySoon();
   }
@@ -153,6 +153,15 @@ class NodeSink implements Sink {
     }
     if (announced !== -1 && !isChunked) rawHeaders.splice(announced, 2);
     return rawHeaders;
+  }
+}
+
+function reset(socket: Socket): void {
+  try {
+    socket.resetAndDestroy();
+  } catch {
+    // Pipes cannot be reset, and TLS tells by itself that its end was not a proper one.
+    socket.destroy();
   }
 }
 
