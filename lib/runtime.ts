@@ -6,6 +6,7 @@ import { Operators } from "./access/operators.ts";
 import { type Alerting, createAlerting } from "./alerts/alerting.ts";
 import { createDatabase, type Database } from "./database/database.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { TrafficDesk } from "./gateway/traffic-desk.ts";
 import { systemClock } from "./kit/clock.ts";
 import { messageOf } from "./kit/errors.ts";
 import { createLog } from "./kit/log.ts";
@@ -20,6 +21,7 @@ import type { GatewayState } from "./overview/schema.ts";
 import { type Env, isLoopback, parseEnv } from "./settings/env.ts";
 import { readSecrets } from "./settings/secrets.ts";
 import { VERSION } from "./settings/version.ts";
+import { TrafficController } from "./traffic/traffic-controller.ts";
 import { Drain } from "./usage/drain.ts";
 import { LiveUsage } from "./usage/live-usage.ts";
 import { Spool } from "./usage/spool.ts";
@@ -39,6 +41,7 @@ export type Runtime = {
   overview: OverviewHub;
   metrics: Metrics;
   alerting: Alerting;
+  traffic: TrafficDesk;
   access: Access;
   operators: Operators;
   /** What `/readyz` says. */
@@ -116,8 +119,13 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     allowedCidrs: env.WEBHOOK_ALLOWED_CIDRS,
     allowLoopback: loopback,
   });
+  const traffic = new TrafficDesk({
+    controller: new TrafficController({ random: Math.random }),
+    clock,
+    expected: ({ group, pool, lane }) => limits.known({ upstream: group, pool, lane }),
+  });
   const gateway = createGateway({
-    ...{ live, limits, clock, log },
+    ...{ live, limits, traffic, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
     upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
     recorder: {
@@ -158,13 +166,14 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, access, operators },
+    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, traffic, access, operators },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };
     },
     async close(graceMs) {
       await gateway.close(graceMs);
+      traffic.close();
       overview.close();
       await alerting.close();
       await housekeeping.close();

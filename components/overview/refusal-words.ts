@@ -67,6 +67,11 @@ const WORDS: Record<Refusal, Words> = {
     short: "upstream fault",
     help: "The upstream failed (5xx) or was unreachable.",
   },
+  shed: {
+    title: "Shed by Headroom",
+    short: "shed",
+    help: "Traffic control could not serve it within its deadline, or its queue was full.",
+  },
   gateway_fault: {
     title: "Headroom fault",
     short: "Headroom fault",

@@ -11,6 +11,8 @@ export type AnswerHeaders = {
   /** Null when the answer does not say how long it is. */
   contentLength: number | null;
   requestId: string | null;
+  organizationId: string | null;
+  date: string | null;
 };
 
 /**
@@ -24,6 +26,8 @@ export function readAnswerHeaders(raw: unknown): AnswerHeaders {
     contentEncoding: null,
     contentLength: null,
     requestId: null,
+    organizationId: null,
+    date: null,
   };
   let nominated: string | null = null;
   const fields = toStrings(raw);
@@ -46,6 +50,12 @@ export function readAnswerHeaders(raw: unknown): AnswerHeaders {
         break;
       case "request-id":
         read.requestId = value;
+        break;
+      case "anthropic-organization-id":
+        read.organizationId = value;
+        break;
+      case "date":
+        read.date = value;
         break;
       default:
         if (HOP_BY_HOP.has(name)) continue;

@@ -1,11 +1,14 @@
 import type { Denial } from "../access/agent-guard.ts";
 import type { Lease } from "../access/agent-lease.ts";
+import { boundClass } from "../access/call-class.ts";
 import { estimateCall } from "../access/call-estimate.ts";
 import { getPool, type Lane, poolOf } from "../anthropic/pools.ts";
-import { parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
-import { readRequestHead } from "../anthropic/request-head.ts";
+import { type ObservedLimit, parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
+import { type RequestHead, readRequestHead } from "../anthropic/request-head.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
+import type { Explanation } from "../traffic/schema.ts";
+import type { TrafficCall } from "../traffic/ticket.ts";
 import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
@@ -17,6 +20,12 @@ import type { AgentKey } from "./credential.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type Meter, NO_METER } from "./meter.ts";
 import type { RequestHeaders } from "./request-headers.ts";
+import type { TrafficPass } from "./traffic-pass.ts";
+
+/** What a caller without an agent key is bound by. */
+const UNBOUND = { maxClass: "critical", defaultClass: "normal" } as const;
+/** Without `max_tokens` the upstream refuses the call anyway. */
+const DEFAULT_MAX_TOKENS = 8_192;
 
 /**
  * What is known of one call, gathered while it runs and written down once. Nothing that goes wrong here may fail the
@@ -39,6 +48,10 @@ export class CallBook {
   #model: string | null = null;
   #pool: string | null = null;
   #lane: Lane = "standard";
+  /** Whose limits it draws on. */
+  #upstream: string;
+  #head: RequestHead | null = null;
+  #explanation: Explanation | null = null;
   #lease: Lease | null = null;
   #sentAtMs: number | null = null;
   #live: OpenCall | null = null;
@@ -54,13 +67,53 @@ export class CallBook {
     this.#method = method;
     this.#endpoint = endpoint;
     this.#headers = headers;
+    this.#upstream = context.upstreamName;
     this.#startedAtMs = context.clock.now();
     this.#startedAt = context.clock.monotonic();
     this.id = createId(this.#startedAtMs);
   }
 
-  identified(agentKey: AgentKey | null): void {
+  identified(agentKey: AgentKey | null, upstream: string): void {
     this.#agentKey = agentKey;
+    this.#upstream = upstream;
+  }
+
+  get upstream(): string {
+    return this.#upstream;
+  }
+
+  get lane(): Lane {
+    return this.#lane;
+  }
+
+  /** The call as traffic control needs to know it; null for one that is not of a model's pool. */
+  trafficCall(bytes: number): TrafficCall | null {
+    const pool = this.#pool;
+    const model = this.#model;
+    const attribution = this.#attribution;
+    if (pool === null || model === null || attribution === null) return null;
+    const { believeLabels } = this.#context;
+    const { askedClass, deadlineMs } = this.#headers;
+    const isBelieved = this.#agentKey !== null || believeLabels;
+    const bounds = this.#agentKey?.settings ?? UNBOUND;
+    const deadline = isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
+    return {
+      ...{ group: this.#upstream, pool, lane: this.#lane, model, bytes, agent: attribution.agent },
+      class: boundClass(bounds, isBelieved ? askedClass : null),
+      maxTokens: this.#head?.maxTokens ?? DEFAULT_MAX_TOKENS,
+      streams: this.#head?.stream ?? false,
+      deadlineS: Number.isFinite(deadline) && deadline > 0 ? deadline : null,
+      affinity: attribution.session ?? attribution.agent,
+    };
+  }
+
+  /** Traffic control has decided. */
+  explained(explanation: Explanation): void {
+    this.#explanation = explanation;
+  }
+
+  get waitMs(): number {
+    return Math.round((this.#explanation?.waitS ?? 0) * 1_000_000) / 1000;
   }
 
   /**
@@ -69,6 +122,7 @@ export class CallBook {
    */
   admit(body: Buffer | null): Denial | null {
     const head = body && readRequestHead(body);
+    this.#head = head;
     this.#model = head?.model ?? null;
     this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
     if (head?.speed === "fast") this.#lane = "fast";
@@ -90,29 +144,45 @@ export class CallBook {
   /** The call goes out. */
   sent(): void {
     this.#sentAtMs = this.#context.clock.now();
-    if (this.#pool === null || this.#attribution === null) return;
+    // A call that is sent again is still the one call that is open.
+    if (this.#pool === null || this.#attribution === null || this.#live !== null) return;
     const place = { agent: this.#attribution.agent, ...this.#place(this.#pool) };
     this.#guard("live view", () => {
       this.#live = this.#context.live.open(place);
     });
   }
 
-  /** The head of the upstream's answer has come. */
-  answered(status: number, answer: AnswerHeaders): void {
+  /** The head of the upstream's answer has come. Returns the limits that it told. */
+  answered(status: number, answer: AnswerHeaders): ObservedLimit[] {
     this.#status = status;
+    return this.observed(answer);
+  }
+
+  /** What an answer says of limits, be it this call's last or one that is tried again. Returns what was read. */
+  observed(answer: AnswerHeaders): ObservedLimit[] {
     this.#streamed = answer.isEventStream;
     this.#requestId = answer.requestId;
     this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded);
     const pool = this.#pool;
     const sentAtMs = this.#sentAtMs;
-    if (pool === null || sentAtMs === null) return;
+    if (pool === null || sentAtMs === null) return [];
     const observed = parseRateLimitHeaders(this.#rateLimitHeaders);
-    if (observed.length === 0) return;
+    if (observed.length === 0) return observed;
     this.#guard("limits", () => this.#context.limits.observe(this.#place(pool), observed, sentAtMs));
+    return observed;
+  }
+
+  /** Organisations are known by their answers. */
+  belongsTo(upstream: string): void {
+    this.#upstream = upstream;
+  }
+
+  get rateLimitHeaders(): Readonly<Record<string, string>> {
+    return this.#rateLimitHeaders;
   }
 
   /** Bytes of the answer's body have come and are about to go on. */
-  passed(bytes: number): void {
+  passed(bytes: number, pass: TrafficPass | null): void {
     this.#firstByteAt ??= this.#context.clock.monotonic();
     const live = this.#live;
     if (live === null || !this.#streamed) return;
@@ -121,19 +191,24 @@ export class CallBook {
       if (news !== null) live.prompt(news);
       live.progress(bytes);
     });
+    if (pass === null) return;
+    this.#guard("traffic", () => {
+      if (news !== null) pass.counted(news);
+      pass.produced(live.produced());
+    });
   }
 
   /** Writes the call down. Only the first time counts; `status` is that of an answer of Headroom's own. */
-  record(ending: Ending, status: number | null = this.#status): void {
-    if (this.#isRecorded) return;
+  record(ending: Ending, status: number | null = this.#status): CallRecord | null {
+    if (this.#isRecorded) return null;
     this.#isRecorded = true;
-    if (this.#endpoint.path === "/api/hello") return;
+    if (this.#endpoint.path === "/api/hello") return null;
     const now = this.#context.clock.monotonic();
     const call = buildCallRecord({
       id: this.id,
       startedAtMs: this.#startedAtMs,
       attribution: this.#attribution ?? this.#attribute(null),
-      upstream: this.#context.upstreamName,
+      upstream: this.#upstream,
       endpoint: this.#endpoint,
       method: this.#method,
       requested: { model: this.#model, pool: this.#pool, lane: this.#lane },
@@ -146,11 +221,13 @@ export class CallBook {
       ending,
       latencyMs: elapsed(this.#startedAt, now),
       ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
-      waitMs: 0,
+      waitMs: this.waitMs,
+      traffic: this.#explanation,
     });
     this.#guard("agent's caps", () => this.#settle(call));
     this.#guard("recorder", () => this.#context.recorder.record(call));
     this.#guard("live view", () => this.#live?.close(call));
+    return call;
   }
 
   #settle(call: CallRecord): void {
@@ -172,7 +249,7 @@ export class CallBook {
   }
 
   #place(pool: string) {
-    return { upstream: this.#context.upstreamName, pool, lane: this.#lane };
+    return { upstream: this.#upstream, pool, lane: this.#lane };
   }
 
   #guard(what: string, work: () => void): void {

@@ -2,6 +2,7 @@ import { classifyRefusal } from "../anthropic/error-detail.ts";
 import type { Lane } from "../anthropic/pools.ts";
 import { isBillable, priceUsage } from "../anthropic/prices.ts";
 import { billedTokens, NO_USAGE } from "../anthropic/usage.ts";
+import type { Explanation } from "../traffic/schema.ts";
 import type { CallRecord, Refusal } from "../usage/schema.ts";
 import type { Attribution } from "./attribution.ts";
 import { cleanText } from "./clean-text.ts";
@@ -40,6 +41,7 @@ export type CallFacts = {
   latencyMs: number;
   ttftMs: number | null;
   waitMs: number;
+  traffic: Explanation | null;
 };
 
 /** A call's record, priced at the list of the day on which it began. */
@@ -75,6 +77,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     ttftMs: facts.ttftMs,
     outputTokensPerSecond: speedOf(facts, outputTokens),
     waitMs: facts.waitMs,
+    traffic: facts.traffic,
     stopReason: cleanText(reading.stopReason, 100),
     serviceTier: cleanText(usage.serviceTier, 50),
     speed: cleanText(usage.speed, 50),
@@ -104,10 +107,14 @@ function refusalOf({ ending, status, reading, rateLimitHeaders }: CallFacts, lan
  * nothing is charged: refusals, and endpoints that cost nothing.
  */
 function costOf({ endpoint, reading, ending, sent, status, startedAtMs }: CallFacts, model: string | null) {
-  const mayCost = endpoint.kind !== "free" && sent && (status === null ? ending.kind === "abandoned" : status < 400);
-  if (!mayCost) return 0;
+  // A batch costs with its results, and each of these has a record of its own.
+  const isFree = endpoint.kind === "free" || endpoint.kind === "batch";
+  const mayCost = !isFree && sent && (status === null ? ending.kind === "abandoned" : status < 400);
+  if (!mayCost || (endpoint.kind === "batch_results" && status === null)) return 0;
   if (reading.usage === null) return null;
-  const refusedBeforeOutput = reading.stopReason === "refusal" && !reading.hasContent;
+  const refused =
+    reading.stopReason === "refusal" || (endpoint.kind === "chat" && reading.stopReason === "content_filter");
+  const refusedBeforeOutput = refused && !reading.hasContent;
   if (!isBillable(reading.usage)) return 0;
   return priceUsage({ model, usage: reading.usage, atMs: startedAtMs, refusedBeforeOutput });
 }

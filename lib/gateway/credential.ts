@@ -1,11 +1,13 @@
+import type { AgentSettings } from "../access/schema.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 
-export type AgentKey = { id: string; name: string };
+/** `settings` bounds the class of its calls; without them they are normal. */
+export type AgentKey = { id: string; name: string; settings?: Pick<AgentSettings, "maxClass" | "defaultClass"> };
 
 /** Whose call it is and which credential it goes out with, or why it does not. */
 export type Credential =
-  | { kind: "admitted"; agentKey: AgentKey | null; headers: readonly string[] }
+  | { kind: "admitted"; agentKey: AgentKey | null; headers: readonly string[]; secret: string }
   | { kind: "refused"; agentKey: AgentKey | null; answer: OwnAnswer };
 
 export type CredentialRules = {
@@ -28,7 +30,12 @@ export function judgeCredential(headers: RequestHeaders, path: string, rules: Cr
   if (!secret) {
     // Claude Code's probe brings no credential and asks for nothing.
     if (rules.passThrough || path === "/api/hello") {
-      return { kind: "admitted", agentKey: null, headers: headers.credentials };
+      return {
+        kind: "admitted",
+        agentKey: null,
+        headers: headers.credentials,
+        secret: headers.apiKey ?? headers.bearer ?? "",
+      };
     }
     const message =
       "This gateway takes Headroom agent keys only: ask an operator for one (it begins with hr_) and send it as x-api-key or Authorization: Bearer.";
@@ -43,5 +50,5 @@ export function judgeCredential(headers: RequestHeaders, path: string, rules: Cr
     return { kind: "refused", agentKey, answer: ownAnswers.unauthenticated(message) };
   }
   if (rules.apiKey === null) return { kind: "refused", agentKey, answer: ownAnswers.noUpstreamCredential() };
-  return { kind: "admitted", agentKey, headers: ["x-api-key", rules.apiKey] };
+  return { kind: "admitted", agentKey, headers: ["x-api-key", rules.apiKey], secret: rules.apiKey };
 }

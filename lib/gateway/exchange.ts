@@ -1,15 +1,21 @@
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import { readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
+import { classifyRefusal } from "../anthropic/error-detail.ts";
+import type { TrafficCall } from "../traffic/ticket.ts";
+import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
 import { CallBook } from "./call-book.ts";
+import type { Ending } from "./call-record.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
 import { createDecoder, type Decoder, decodeWhole } from "./decoder.ts";
 import { type Endpoint, readEndpoint } from "./endpoint.ts";
+import { HeldAnswer } from "./held-answer.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
+import { readingsOf } from "./traffic-desk.ts";
+import { TrafficPass } from "./traffic-pass.ts";
 
 /** The API takes Messages bodies of 32 MB; what is longer than this it would refuse too. */
 const MAX_BODY_BYTES = 40 * 1024 * 1024;
@@ -28,6 +34,12 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   readonly #headers: RequestHeaders;
   readonly #book: CallBook;
 
+  /** What the call went out with: whose limits it draws on depends on it. */
+  #secret = "";
+  #pass: TrafficPass | null = null;
+  /** Sends the call once more; null once the upstream has accepted it, for then its body is let go. */
+  #dispatch: (() => void) | null = null;
+  #held: HeldAnswer | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #hasAnswer = false;
   #answerLength: number | null = null;
@@ -51,7 +63,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   /** Takes the call on its way. */
   run(): void {
     const credential = judgeCredential(this.#headers, this.#endpoint.path, this.#context.credentials);
-    this.#book.identified(credential.agentKey);
+    if (credential.kind === "admitted") this.#secret = credential.secret;
+    this.#book.identified(credential.agentKey, this.#context.organizations.nameOf(this.#secret));
     const { body, target } = this.#arrival;
     if (credential.kind === "refused") this.refuse(credential.answer);
     else if (!target.startsWith("/")) this.refuse(ownAnswers.unforwardable("The request target must be a path."));
@@ -63,7 +76,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   refuse(answer: OwnAnswer): void {
     if (this.#done) return;
     const { refusal, type: errorType, code: errorCode } = answer;
-    this.#book.record({ kind: "refused", refusal, errorType, errorCode }, answer.status);
+    this.#record({ kind: "refused", refusal, errorType, errorCode }, answer.status);
     this.#finish();
     const { rawHeaders, body } = renderOwnAnswer(answer, this.#book.id);
     this.#sink.start(answer.status, answer.reason, this.#marked(rawHeaders));
@@ -79,7 +92,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   hangUp(): void {
     if (this.#done) return;
-    this.#book.record({ kind: this.#hasAnswer ? "cut" : "abandoned" });
+    this.#record({ kind: this.#hasAnswer ? "cut" : "abandoned" });
     this.#finish();
     this.#controller?.abort(new Error("the call was broken off"));
   }
@@ -110,13 +123,34 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       this.refuse(ownAnswers.notAdmitted(denial));
       return;
     }
-    const headers = this.#headers.forwarded;
-    for (const part of credentialHeaders) headers.push(part);
-    this.#book.sent();
-    const body = getBody();
+    const headers = [...this.#headers.forwarded, ...credentialHeaders];
     const { method, target } = this.#arrival;
     const { contentLength } = this.#headers;
-    this.#context.client.dispatch({ method, target, headers, body, contentLength }, this);
+    const dispatch = () => {
+      this.#book.sent();
+      this.#context.client.dispatch({ method, target, headers: [...headers], body: getBody(), contentLength }, this);
+    };
+    const { traffic } = this.#context;
+    const call = traffic && this.#endpoint.kind === "messages" ? this.#book.trafficCall(text?.length ?? 0) : null;
+    if (traffic && call) this.#enter(new TrafficPass(traffic, call.group), call, dispatch);
+    else dispatch();
+  }
+
+  /** Waits for its turn, and again whenever the upstream refuses before an answer has begun. */
+  #enter(pass: TrafficPass, call: TrafficCall, dispatch: () => void): void {
+    this.#pass = pass;
+    this.#dispatch = dispatch;
+    pass.enter(call, {
+      go: (explanation) => {
+        if (this.#done) return;
+        this.#book.explained(explanation);
+        this.#dispatch?.();
+      },
+      shed: (refusal, explanation) => {
+        if (explanation) this.#book.explained(explanation);
+        this.refuse(ownAnswers.shed(refusal));
+      },
+    });
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -131,10 +165,25 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       return;
     }
     const answer = readAnswerHeaders(controller.rawHeaders);
+    if (this.#endpoint.kind === "messages") {
+      this.#book.belongsTo(this.#context.organizations.learn(this.#secret, answer.organizationId));
+    }
+    if (this.#pass !== null && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
+    else this.#begin(status, reason, answer);
+  }
+
+  /** The answer goes to the client from here on. */
+  #begin(status: number, reason: string, answer: AnswerHeaders): void {
     this.#hasAnswer = true;
+    this.#dispatch = null;
     this.#answerLength = answer.contentLength;
-    this.#book.answered(status, answer);
-    this.#meter(this.#chooseMeter(status, answer.isEventStream), answer.contentEncoding);
+    const observed = this.#book.answered(status, answer);
+    const meter = this.#chooseMeter(status, answer.isEventStream);
+    this.#meter(meter, answer.contentEncoding);
+    if (status < 400) {
+      const isCountedFirst = meter instanceof StreamMeter && this.#book.meter === meter;
+      this.#pass?.began(readingsOf(observed, this.#book.lane, answer.date), isCountedFirst);
+    }
     const isStripped = this.#context.settings.current.rateLimitHeaders === "strip";
     const forwarded = isStripped ? withoutRateLimits(answer.forwarded) : answer.forwarded;
     this.#sink.start(status, reason, this.#marked(forwarded));
@@ -142,6 +191,11 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#done) return;
+    if (this.#held !== null) {
+      // Longer than any refusal is: whatever it be, it goes on as it comes.
+      if (!this.#held.push(chunk)) this.#passOn(this.#held, controller);
+      return;
+    }
     if (this.#decoder === null) {
       this.#book.meter.push(chunk);
       this.#forward(controller, chunk);
@@ -161,9 +215,13 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#held !== null && !this.#done) {
+      this.#judge(this.#held, controller);
+      return;
+    }
     this.#ended = true;
     if (this.#done || this.#decoding > 0) return;
-    this.#book.record({ kind: this.#isWhole() ? "answered" : "cut" });
+    this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
     this.#sink.end(toStrings(controller.rawTrailers));
     this.#arrival.body.discard();
@@ -172,14 +230,38 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   onResponseError(_: unknown, error: Error): void {
     if (this.#done) return;
     if (this.#hasAnswer) {
-      this.#book.record({ kind: "cut" });
+      this.#record({ kind: "cut" });
       this.#finish();
       this.#sink.cut();
       return;
     }
+    const status = this.#held?.status ?? null;
+    this.#held = null;
+    this.#controller = null;
+    if (this.#pass?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
     const failure = this.#context.client.explain(error);
     this.#context.log.warn({ host: this.#context.client.host, code: failure.code }, "the upstream gave no answer");
     this.refuse(failure.answer);
+  }
+
+  /** The upstream has refused: the call waits for another turn, or the refusal goes to the client as it came. */
+  #judge(held: HeldAnswer, controller: Dispatcher.DispatchController): void {
+    held.read((error) => {
+      if (this.#done) return;
+      const limits = readingsOf(this.#book.observed(held.headers), this.#book.lane, held.headers.date);
+      const cause = classifyRefusal(held.status, error, this.#book.rateLimitHeaders, this.#book.lane);
+      this.#controller = null;
+      this.#held = null;
+      if (this.#pass?.refused({ status: held.status, cause, retryAfterS: held.retryAfterS, limits })) return;
+      this.#passOn(held, controller);
+      this.onResponseEnd(controller);
+    });
+  }
+
+  #passOn(held: HeldAnswer, controller: Dispatcher.DispatchController): void {
+    this.#held = null;
+    this.#begin(held.status, held.reason, held.headers);
+    for (const chunk of held.chunks) this.onResponseData(controller, chunk);
   }
 
   /** A stream of a message that ends in good order, but without its last event, was cut further up. */
@@ -205,9 +287,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   #forward(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#answerBytes += chunk.length;
-    this.#book.passed(chunk.length);
+    this.#book.passed(chunk.length, this.#pass);
     if (this.#answerBytes === this.#answerLength || this.#book.meter.isComplete()) {
-      this.#book.record({ kind: this.#isWhole() ? "answered" : "cut" });
+      this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     }
     if (this.#sink.write(chunk)) return;
     this.#isClientFull = true;
@@ -219,13 +301,25 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   }
 
   #marked(rawHeaders: string[]): string[] {
-    rawHeaders.push("x-headroom-call", this.#book.id, "x-headroom-upstream", this.#context.upstreamName);
+    rawHeaders.push("x-headroom-call", this.#book.id, "x-headroom-upstream", this.#book.upstream);
+    if (this.#pass !== null) rawHeaders.push("x-headroom-wait-ms", String(Math.round(this.#book.waitMs)));
     return rawHeaders;
+  }
+
+  #record(ending: Ending, status?: number): void {
+    const call = this.#book.record(ending, status);
+    if (call !== null) this.#pass?.end(call);
   }
 
   #finish(): void {
     this.#done = true;
+    this.#dispatch = null;
     this.#decoder?.close();
     this.#onDone(this);
   }
+}
+
+/** An upstream that took too long would take as long again; one that gave no answer may give the next. */
+function causeOf(error: Error): "timeout" | null {
+  return "code" in error && error.code === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : null;
 }

@@ -2,12 +2,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { DEFAULT_GATEWAY_SETTINGS } from "../access/schema.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
+import { BatchBook } from "./batch-book.ts";
 import type { GatewayContext } from "./context.ts";
 import type { CredentialRules } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { handleNode } from "./node-door.ts";
+import { Organizations } from "./organizations.ts";
 import { ownAnswers } from "./own-answer.ts";
 import type { Arrival, Sink } from "./sink.ts";
+import type { TrafficDesk } from "./traffic-desk.ts";
 import { DEFAULT_TIMEOUTS, UpstreamClient, type UpstreamTimeouts } from "./upstream-client.ts";
 import { handleWeb } from "./web-door.ts";
 
@@ -18,8 +21,14 @@ export type GatewayOptions = {
   /** Holds agents to their settings; without it they are bound by nothing. */
   guard?: GatewayContext["guard"];
   settings?: GatewayContext["settings"];
+  /** Without it every call goes out at once. */
+  traffic?: TrafficDesk | null;
   live: GatewayContext["live"];
   limits: GatewayContext["limits"];
+  /** Takes the windows of claude.ai subscriptions; without it they are only kept on each call's row. */
+  windows?: GatewayContext["windows"];
+  /** Where clients reach this gateway, if not at the host that each of them names. */
+  publicUrl?: string | null;
   /** Synchronous and quick: it is called before the last bytes of an answer go out. */
   recorder: GatewayContext["recorder"];
   clock: Clock;
@@ -52,10 +61,15 @@ export function createGateway(options: GatewayOptions): Gateway {
     upstreamName: upstream.name,
     client: new UpstreamClient(upstream.baseUrl, { ...DEFAULT_TIMEOUTS, ...options.timeouts }),
     credentials: { agentKeys, apiKey: upstream.apiKey, passThrough },
+    traffic: options.traffic ?? null,
+    organizations: new Organizations(upstream.name),
     live: options.live,
     limits: options.limits,
     guard: options.guard ?? null,
     settings: options.settings ?? { current: DEFAULT_GATEWAY_SETTINGS },
+    windows: options.windows ?? { observe() {} },
+    batches: new BatchBook(),
+    publicUrl: options.publicUrl ?? null,
     recorder: options.recorder,
     clock: options.clock,
     log: options.log,
@@ -79,6 +93,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     else exchange.refuse(ownAnswers.closing());
   };
   const close = async (graceMs: number) => {
+    options.traffic?.drain();
     if (open.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, graceMs);

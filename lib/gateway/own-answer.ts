@@ -1,5 +1,6 @@
 import type { Denial, DenialReason } from "../access/agent-guard.ts";
 import { type ErrorType, errorBody } from "../anthropic/error-body.ts";
+import type { Shed } from "../traffic/shed.ts";
 import type { Refusal } from "../usage/schema.ts";
 
 /** A refusal of Headroom's own, in the shape of Anthropic's, so that clients need to know no other. */
@@ -12,8 +13,10 @@ export type OwnAnswer = {
   code: string | null;
   message: string;
   /** False where asking again cannot help; SDKs obey it before anything else. Null leaves it to their rules. */
-  shouldRetry: false | null;
+  shouldRetry: boolean | null;
   retryAfterSeconds: number | null;
+  /** More headers, names and values in turn. */
+  headers: readonly string[];
 };
 
 export const ownAnswers = {
@@ -61,6 +64,20 @@ export const ownAnswers = {
       "Headroom has just started and does not know its agents yet: try again shortly.",
       { retryAfterSeconds: 1 },
     ),
+  /** Traffic control does not let the call go. */
+  shed: ({ status, reason, message, retryAfterMs, shouldRetry }: Shed): OwnAnswer => {
+    const isLimit = status === 429;
+    const answer = own(
+      status,
+      isLimit ? "Too Many Requests" : "Overloaded",
+      isLimit ? "rate_limit_error" : "overloaded_error",
+      "shed",
+      message,
+      { shouldRetry, retryAfterSeconds: Math.ceil(retryAfterMs / 1000) },
+    );
+    const headers = ["retry-after-ms", String(retryAfterMs), "x-headroom-shed", reason];
+    return { ...answer, code: `headroom_${reason}`, headers };
+  },
   closing: () =>
     own(503, "Service Unavailable", "api_error", "gateway_fault", "Headroom is shutting down: try again shortly.", {
       retryAfterSeconds: 1,
@@ -83,12 +100,13 @@ const DENIALS: Record<DenialReason, [status: number, reason: string, ErrorType, 
 export function renderOwnAnswer(answer: OwnAnswer, callId: string): { rawHeaders: string[]; body: Buffer } {
   const body = Buffer.from(errorBody(answer.type, answer.message, callId, answer.code));
   const rawHeaders = ["content-type", "application/json", "content-length", String(body.length), "request-id", callId];
-  if (answer.shouldRetry === false) rawHeaders.push("x-should-retry", "false");
+  if (answer.shouldRetry !== null) rawHeaders.push("x-should-retry", String(answer.shouldRetry));
   if (answer.retryAfterSeconds !== null) rawHeaders.push("retry-after", String(answer.retryAfterSeconds));
+  rawHeaders.push(...answer.headers);
   return { rawHeaders, body };
 }
 
-type Retry = { shouldRetry?: false; retryAfterSeconds?: number };
+type Retry = { shouldRetry?: boolean; retryAfterSeconds?: number };
 const NO: Retry = { shouldRetry: false };
 
 function own(
@@ -108,5 +126,6 @@ function own(
     message,
     shouldRetry: shouldRetry ?? null,
     retryAfterSeconds: retryAfterSeconds ?? null,
+    headers: [],
   };
 }

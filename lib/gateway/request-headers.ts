@@ -14,6 +14,10 @@ export type RequestHeaders = {
   userAgent: string | null;
   /** `x-headroom-agent` */
   label: string | null;
+  /** `x-headroom-class` */
+  askedClass: string | null;
+  /** `x-headroom-deadline-ms` */
+  deadlineMs: string | null;
   /** `x-claude-code-session-id` */
   claudeCodeSession: string | null;
   isClaudeCode: boolean;
@@ -34,6 +38,8 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     contentEncoding: null,
     userAgent: null,
     label: null,
+    askedClass: null,
+    deadlineMs: null,
     claudeCodeSession: null,
     isClaudeCode: false,
   };
@@ -84,6 +90,8 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
         if (HOP_BY_HOP.has(name)) continue;
         if (name.startsWith("x-headroom-")) {
           if (name === "x-headroom-agent") read.label ??= value;
+          else if (name === "x-headroom-class") read.askedClass ??= value;
+          else if (name === "x-headroom-deadline-ms") read.deadlineMs ??= value;
           continue;
         }
     }

@@ -65,6 +65,11 @@ export class LimitBook {
     return records;
   }
 
+  /** The limits of a place, by limiter: heard, stored, or published. */
+  known(place: Place): Partial<Record<Limiter, number>> {
+    return Object.fromEntries(this.#entries(poolKey(place), place).map(({ limiter, limit }) => [limiter, limit]));
+  }
+
   /** Takes back what could not be stored, unless there is newer news by now. */
   putBack(records: readonly LimitRecord[]): void {
     for (const record of records) {

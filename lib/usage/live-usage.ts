@@ -13,6 +13,8 @@ export type OpenCall = {
   prompt(tokens: PromptTokens): void;
   /** Bytes of a streamed answer passed by: the measure of output that is not counted yet. */
   progress(bytes: number): void;
+  /** Output tokens as far as bytes tell: what has passed by, at the pool's usual bytes a token. */
+  produced(): number;
   /** The call has ended; the record holds the exact counts. */
   close(call: CallRecord): void;
 };
@@ -39,6 +41,7 @@ type Open = {
   prompt: PromptTokens | null;
   /** Bytes of the answer by second: [second, bytes, second, bytes, …]. */
   bytes: number[];
+  total: number;
 };
 type PoolUse = Place & { ring: SecondRing; bytesPerToken: number; open: Set<Open>; lastSecond: number };
 
@@ -61,7 +64,7 @@ export class LiveUsage {
   /** A call has been sent upstream. Close it whatever becomes of it. */
   open(place: CallPlace): OpenCall {
     const pool = this.#pool(place);
-    const open: Open = { key: poolKey(place), place, second: this.#second(), prompt: null, bytes: [] };
+    const open: Open = { key: poolKey(place), place, second: this.#second(), prompt: null, bytes: [], total: 0 };
     pool.open.add(open);
     pool.lastSecond = open.second;
     this.#count(pool, place, open.second, "requests", 1);
@@ -69,10 +72,12 @@ export class LiveUsage {
       prompt: (tokens) => this.#prompt(pool, open, tokens),
       progress: (bytes) => {
         const second = this.#second();
+        open.total += bytes;
         const last = open.bytes.length - 2;
         if (open.bytes[last] === second) open.bytes[last + 1] = (open.bytes[last + 1] ?? 0) + bytes;
         else open.bytes.push(second, bytes);
       },
+      produced: () => open.total / pool.bytesPerToken,
       close: (call) => this.#close(pool, open, call),
     };
   }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Explanation } from "../traffic/schema.ts";
 
 /** Tokens in columns that do not overlap: their sum is the whole prompt and the whole answer. */
 export const TokenCounts = z.object({
@@ -55,6 +56,7 @@ export const Refusal = z.enum([
   "timeout",
   "upstream_fault",
   "gateway_fault",
+  "shed",
 ]);
 export type Refusal = z.infer<typeof Refusal>;
 
@@ -97,6 +99,8 @@ export const CallRecord = z.object({
   outputTokensPerSecond: z.number().min(0).nullable(),
   /** Held by Headroom before sending. */
   waitMs: z.number().min(0),
+  /** What traffic control decided and why; null where it was not asked. */
+  traffic: Explanation.nullable().default(null),
   stopReason: z.string().max(100).nullable(),
   serviceTier: z.string().max(50).nullable(),
   speed: z.string().max(50).nullable(),

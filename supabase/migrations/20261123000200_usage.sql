@@ -41,6 +41,7 @@ create table gateway.calls (
   ttft_ms double precision check (ttft_ms >= 0),
   output_tokens_per_second double precision,
   wait_ms double precision not null,
+  traffic jsonb,
   stop_reason text,
   service_tier text,
   speed text,
@@ -139,7 +140,8 @@ as $$
     'cacheReadTokens', c.cache_read_tokens, 'outputTokens', c.output_tokens,
     'webSearchRequests', c.web_search_requests, 'costNanoUsd', c.cost_nano_usd,
     'rateLimitHeaders', c.rate_limit_headers, 'latencyMs', c.latency_ms, 'ttftMs', c.ttft_ms,
-    'outputTokensPerSecond', c.output_tokens_per_second, 'waitMs', c.wait_ms, 'stopReason', c.stop_reason,
+    'outputTokensPerSecond', c.output_tokens_per_second, 'waitMs', c.wait_ms, 'traffic', c.traffic,
+    'stopReason', c.stop_reason,
     'serviceTier', c.service_tier, 'speed', c.speed, 'inferenceGeo', c.inference_geo, 'requestId', c.request_id)
 $$;
 revoke execute on function gateway.call_json(gateway.calls) from public;
@@ -220,7 +222,7 @@ begin
       id, started_at, agent, agent_source, agent_key_id, session, client, upstream, pool, lane, model, method, endpoint,
       streamed, status, outcome, refusal, error_type, error_code, input_tokens, cache_write_tokens,
       cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_search_requests,
-      cost_nano_usd, rate_limit_headers, latency_ms, ttft_ms, output_tokens_per_second, wait_ms, stop_reason,
+      cost_nano_usd, rate_limit_headers, latency_ms, ttft_ms, output_tokens_per_second, wait_ms, traffic, stop_reason,
       service_tier, speed, inference_geo, request_id)
     select
       -- Milliseconds, as JavaScript has them: what is read is then what is stored.
@@ -230,7 +232,7 @@ begin
       coalesce(r."inputTokens", 0), coalesce(r."cacheWriteTokens", 0), coalesce(r."cacheWrite5mTokens", 0),
       coalesce(r."cacheWrite1hTokens", 0), coalesce(r."cacheReadTokens", 0), coalesce(r."outputTokens", 0),
       coalesce(r."webSearchRequests", 0), r."costNanoUsd", coalesce(r."rateLimitHeaders", '{}'), r."latencyMs",
-      r."ttftMs", r."outputTokensPerSecond", coalesce(r."waitMs", 0), r."stopReason", r."serviceTier", r.speed,
+      r."ttftMs", r."outputTokensPerSecond", coalesce(r."waitMs", 0), r.traffic, r."stopReason", r."serviceTier", r.speed,
       r."inferenceGeo", r."requestId"
     from jsonb_to_recordset(rows) as r (
       id uuid, "startedAt" timestamptz, agent text, "agentSource" text, "agentKeyId" uuid, session text, client text,
@@ -238,7 +240,7 @@ begin
       outcome text, refusal text, "errorType" text, "errorCode" text, "inputTokens" bigint, "cacheWriteTokens" bigint,
       "cacheWrite5mTokens" bigint, "cacheWrite1hTokens" bigint, "cacheReadTokens" bigint, "outputTokens" bigint,
       "webSearchRequests" int, "costNanoUsd" bigint, "rateLimitHeaders" jsonb, "latencyMs" double precision,
-      "ttftMs" double precision, "outputTokensPerSecond" double precision, "waitMs" double precision,
+      "ttftMs" double precision, "outputTokensPerSecond" double precision, "waitMs" double precision, traffic jsonb,
       "stopReason" text, "serviceTier" text, speed text, "inferenceGeo" text, "requestId" text)
     order by r."startedAt", r.id
     on conflict (started_at, id) do nothing
@@ -301,11 +303,11 @@ begin
       cost_nano_usd = t.cost_nano_usd + excluded.cost_nano_usd,
       unpriced_calls = t.unpriced_calls + excluded.unpriced_calls
   ), latencies as (
-    -- Answered calls only: a refusal within 30 ms would flatter the percentiles.
+    -- Answered calls only: a refusal within 30 ms would flatter the percentiles. Of a batch's requests none is known.
     select date_bin('1 minute', c.started_at, 'epoch') bucket, coalesce(c.model, '') model, v.metric,
       gateway.latency_bucket(v.ms) b, count(*) n
     from new_calls c cross join lateral (values ('latency', c.latency_ms), ('ttft', c.ttft_ms)) v (metric, ms)
-    where v.ms is not null and c.outcome in ('succeeded', 'partial')
+    where v.ms is not null and c.outcome in ('succeeded', 'partial') and c.service_tier is distinct from 'batch'
     group by 1, 2, 3, 4
   ), histogram_by_minute as (
     insert into gateway.latency_hist_1m as t

@@ -37,6 +37,7 @@ export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
     ttftMs: 321.25,
     outputTokensPerSecond: 40.5,
     waitMs: 0,
+    traffic: null,
     stopReason: "end_turn",
     serviceTier: "standard",
     speed: null,

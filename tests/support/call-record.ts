@@ -32,6 +32,7 @@ export function callRecord(change: Partial<CallRecord> = {}): CallRecord {
     ttftMs: 300,
     outputTokensPerSecond: null,
     waitMs: 0,
+    traffic: null,
     stopReason: "end_turn",
     serviceTier: "standard",
     speed: null,

@@ -75,6 +75,7 @@ export async function openDoor(
         return {
           prompt: (tokens) => live.push({ kind: "prompt", tokens }),
           progress: (bytes) => live.push({ kind: "progress", bytes }),
+          produced: () => 0,
           close: (call) => live.push({ kind: "close", call }),
         };
       },

@@ -282,6 +282,7 @@ export class OverviewSource {
       ttftMs: refused ? null : Math.round(latencyMs * (0.1 + 0.2 * pick("ttft"))),
       outputTokensPerSecond: refused ? null : 90,
       waitMs: 0,
+      traffic: null,
       stopReason: refused ? null : "end_turn",
       serviceTier: null,
       speed: null,

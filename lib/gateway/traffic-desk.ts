@@ -1,0 +1,175 @@
+import type { ObservedLimit } from "../anthropic/rate-limit-headers.ts";
+import type { Clock } from "../kit/clock.ts";
+import type { LimitReadings } from "../traffic/dimensions.ts";
+import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
+import type { Explanation, TrafficSnapshot } from "../traffic/schema.ts";
+import type { Shed } from "../traffic/shed.ts";
+import type { TrafficCall } from "../traffic/ticket.ts";
+import type { ActualUse, InputUse, TrafficController } from "../traffic/traffic-controller.ts";
+
+/** A call that waits for its turn. It may be told to go more than once: an upstream that refused is asked again. */
+export type Waiter = {
+  go(explanation: Explanation): void;
+  shed(refusal: Shed, explanation: Explanation | null): void;
+};
+
+/** Limits by limiter that are known of a place before any answer came from there. */
+export type ExpectedLimits = (
+  place: Pick<TrafficCall, "group" | "pool" | "lane">,
+) => Parameters<TrafficController["expectLimits"]>[1];
+
+/** Faults of the upstream's that are tried again here at most so often, as the SDKs do. */
+const MAX_FAULT_ATTEMPTS = 3;
+const SHORTEST_TIMER_MS = 1;
+
+/**
+ * Where calls wait. The controller judges and is told the time; the desk has the clock, wakes it when it asked to be
+ * woken, and tells each call when it may go. Everything that changes the picture is followed by a pump.
+ */
+export class TrafficDesk {
+  readonly controller: TrafficController;
+  readonly #clock: Clock;
+  readonly #expected: ExpectedLimits;
+  readonly #waiters = new Map<number, Waiter>();
+  readonly #attempts = new Map<number, number>();
+  readonly #places = new Set<string>();
+  /** Upstreams that have answered at least once. One that never did has a wrong address, it is not down. */
+  readonly #answered = new Set<string>();
+  #timer: NodeJS.Timeout | null = null;
+  #isPumping = false;
+  #isStale = false;
+
+  constructor(options: { controller: TrafficController; clock: Clock; expected?: ExpectedLimits }) {
+    this.controller = options.controller;
+    this.#clock = options.clock;
+    this.#expected = options.expected ?? (() => ({}));
+  }
+
+  /** Takes a call in; its ticket, or null when it was refused at once. Pump after it. */
+  arrive(call: TrafficCall, waiter: Waiter): number | null {
+    this.#expect(call);
+    const arrival = this.controller.arrive(call, this.#now());
+    if (arrival.admitted === false) {
+      waiter.shed(arrival, null);
+      return null;
+    }
+    this.#waiters.set(arrival.id, waiter);
+    return arrival.id;
+  }
+
+  head(id: number, group: string, answer: InputUse & { limits: LimitReadings }): void {
+    this.#answered.add(group);
+    this.controller.head(id, answer, this.#now());
+    this.pump();
+  }
+
+  progress(id: number, outputTokens: number): void {
+    this.controller.progress(id, outputTokens);
+  }
+
+  end(id: number, actual: ActualUse): void {
+    this.#forget(id);
+    this.controller.end(id, actual, this.#now());
+    this.pump();
+  }
+
+  /** The caller has gone, wherever the call is. */
+  cancel(id: number): void {
+    this.#forget(id);
+    this.controller.cancel(id, this.#now());
+    this.pump();
+  }
+
+  /** The upstream refused, or gave no answer. True when the call waits again; else the refusal is the caller's. */
+  refused(id: number, group: string, refusal: UpstreamRefusal): boolean {
+    if (refusal.status !== null) this.#answered.add(group);
+    const attempts = (this.#attempts.get(id) ?? 0) + 1;
+    this.#attempts.set(id, attempts);
+    const isFault = refusal.status === null || (refusal.status >= 500 && refusal.status !== 529);
+    const isHopeless = isFault && (attempts >= MAX_FAULT_ATTEMPTS || !this.#answered.has(group));
+    if (isHopeless) {
+      this.#forget(id);
+      this.controller.refused(id, { ...refusal, cause: "timeout" }, this.#now());
+      this.pump();
+      return false;
+    }
+    const { requeued } = this.controller.refused(id, refusal, this.#now());
+    if (!requeued) this.#forget(id);
+    this.pump();
+    return requeued;
+  }
+
+  /** Refuses what waits, and all that comes. */
+  drain(): void {
+    this.controller.drain(this.#now());
+    this.pump();
+  }
+
+  snapshot(): TrafficSnapshot {
+    return this.controller.snapshot(this.#now());
+  }
+
+  /** Lets go what may go now. */
+  pump(): void {
+    this.#isStale = true;
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      while (this.#isStale) {
+        this.#isStale = false;
+        this.#turn();
+      }
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #turn(): void {
+    const now = this.#now();
+    const { admitted, shed, wakeAtS } = this.controller.pump(now);
+    this.close();
+    if (wakeAtS !== null) {
+      const waitMs = Math.max(SHORTEST_TIMER_MS, Math.ceil((wakeAtS - now) * 1000));
+      this.#timer = setTimeout(() => this.pump(), waitMs);
+    }
+    for (const { id, explanation } of admitted) this.#waiters.get(id)?.go(explanation);
+    for (const { id, refusal, explanation } of shed) {
+      const waiter = this.#waiters.get(id);
+      this.#forget(id);
+      waiter?.shed(refusal, explanation);
+    }
+  }
+
+  #expect({ group, pool, lane }: TrafficCall): void {
+    const key = `${group}/${pool}/${lane}`;
+    if (this.#places.has(key)) return;
+    this.#places.add(key);
+    this.controller.expectLimits({ upstream: group, pool, lane }, this.#expected({ group, pool, lane }), this.#now());
+  }
+
+  #forget(id: number): void {
+    this.#waiters.delete(id);
+    this.#attempts.delete(id);
+  }
+
+  #now(): number {
+    return this.#clock.monotonic() / 1000;
+  }
+}
+
+/** Limits as the controller takes them: `reset` by the upstream's own clock, for the local one may be off. */
+export function readingsOf(observed: readonly ObservedLimit[], lane: string, date: string | null): LimitReadings {
+  const dateMs = date === null ? Number.NaN : Date.parse(date);
+  const readings: LimitReadings = {};
+  for (const { lane: of, limiter, limit, remaining, resetAt } of observed) {
+    const resetInS = resetAt === null ? Number.NaN : (Date.parse(resetAt) - dateMs) / 1000;
+    if (of !== lane || remaining === null || Number.isNaN(resetInS)) continue;
+    readings[limiter] = { limit, remaining, resetInS };
+  }
+  return readings;
+}

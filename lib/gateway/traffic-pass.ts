@@ -1,0 +1,78 @@
+import type { Usage } from "../anthropic/usage.ts";
+import type { LimitReadings } from "../traffic/dimensions.ts";
+import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
+import type { TrafficCall } from "../traffic/ticket.ts";
+import type { CallRecord } from "../usage/schema.ts";
+import type { TrafficDesk, Waiter } from "./traffic-desk.ts";
+
+/** One call's dealings with traffic control: told once of each thing, and of nothing after its end. */
+export class TrafficPass {
+  readonly #desk: TrafficDesk;
+  readonly #group: string;
+  #ticket: number | null = null;
+  #readings: LimitReadings | null = null;
+
+  constructor(desk: TrafficDesk, group: string) {
+    this.#desk = desk;
+    this.#group = group;
+  }
+
+  /** Asks to go; the waiter may hear before this returns. */
+  enter(call: TrafficCall, waiter: Waiter): void {
+    this.#ticket = this.#desk.arrive(call, waiter);
+    this.#desk.pump();
+  }
+
+  /** A good answer's headers are here. A stream's prompt is counted in its first event, a plain answer's at its end. */
+  began(limits: LimitReadings, isCountedFirst: boolean): void {
+    if (isCountedFirst) this.#readings = limits;
+    else this.#head(limits, null);
+  }
+
+  /** The stream has counted. */
+  counted(usage: Usage): void {
+    if (this.#readings === null) return;
+    this.#head(this.#readings, usage);
+    this.#readings = null;
+  }
+
+  produced(outputTokens: number): void {
+    if (this.#ticket !== null) this.#desk.progress(this.#ticket, outputTokens);
+  }
+
+  /** True when the call waits again. */
+  refused(refusal: UpstreamRefusal): boolean {
+    if (this.#ticket === null) return false;
+    const isWaiting = this.#desk.refused(this.#ticket, this.#group, refusal);
+    if (!isWaiting) this.#ticket = null;
+    return isWaiting;
+  }
+
+  /** The call is over and written down. */
+  end(call: CallRecord | null): void {
+    const ticket = this.#ticket;
+    if (ticket === null) return;
+    this.#ticket = null;
+    if (call === null || call.outcome === "canceled" || call.outcome === "refused") {
+      this.#desk.cancel(ticket);
+      return;
+    }
+    const uncached = call.inputTokens + call.cacheWriteTokens;
+    const isKnown = uncached + call.cacheReadTokens > 0;
+    this.#desk.end(ticket, {
+      uncachedInputTokens: isKnown ? uncached : null,
+      totalInputTokens: isKnown ? uncached + call.cacheReadTokens : null,
+      outputTokens: isKnown ? call.outputTokens : null,
+    });
+  }
+
+  #head(limits: LimitReadings, usage: Usage | null): void {
+    if (this.#ticket === null) return;
+    const uncached = usage === null ? null : usage.inputTokens + usage.cacheWriteTokens;
+    this.#desk.head(this.#ticket, this.#group, {
+      limits,
+      uncachedInputTokens: uncached,
+      totalInputTokens: usage === null || uncached === null ? null : uncached + usage.cacheReadTokens,
+    });
+  }
+}
