@@ -40,6 +40,22 @@ export function findTopLevelValues<Key extends string>(json: Buffer, keys: reado
   return found;
 }
 
+/** The elements of an array, as JSON text: views of the document. At most `max`; none of what is no array. */
+export function findElements(json: Buffer | undefined, max: number): Buffer[] {
+  const found: Buffer[] = [];
+  if (json?.[0] !== OPEN_BRACKET) return found;
+  let at = skipSpace(json, 1);
+  while (found.length < max && json[at] !== CLOSE_BRACKET) {
+    const end = skipValue(json, at, CLOSE_BRACKET);
+    if (end === -1) return found;
+    found.push(json.subarray(at, end));
+    at = skipSpace(json, end);
+    if (json[at] !== COMMA) return found;
+    at = skipSpace(json, at + 1);
+  }
+  return found;
+}
+
 /** A value found as above, parsed; undefined when it was absent, longer than `maxBytes`, or is no JSON after all. */
 export function parseValue(value: Buffer | undefined, maxBytes = 1_048_576): unknown {
   if (value === undefined || value.length > maxBytes) return undefined;
@@ -99,18 +115,18 @@ function skipString(json: Buffer, from: number): number {
   }
 }
 
-function skipValue(json: Buffer, from: number): number {
+/** `closing` is what may end the value besides a comma or white space: the end of what it stands in. */
+function skipValue(json: Buffer, from: number, closing: number = CLOSE_BRACE): number {
   const first = json[from];
   if (first === QUOTE) return skipString(json, from);
   if (first === OPEN_BRACE || first === OPEN_BRACKET) return skipNested(json, from);
   let at = from;
   for (; at < json.length; at += 1) {
     const byte = json[at] ?? 0;
-    if (byte === COMMA || byte === CLOSE_BRACE || byte <= 0x20) break;
+    if (byte === COMMA || byte === closing || byte <= 0x20) break;
     // Letters, digits, signs and the point are all that a number, true, false or null is made of.
-    if (byte === QUOTE || byte === COLON || byte === OPEN_BRACE || byte === OPEN_BRACKET || byte === CLOSE_BRACKET) {
-      return -1;
-    }
+    if (byte === QUOTE || byte === COLON || byte === OPEN_BRACE || byte === OPEN_BRACKET) return -1;
+    if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) return -1;
   }
   return at === from ? -1 : at;
 }

@@ -40,6 +40,11 @@ function programName(client: string): string {
   return /^(.*?)[/ ]v?\d/.exec(client)?.[1] || client;
 }
 
+/** The account that Claude Code names in `metadata.user_id`, in either of the forms below. */
+export function accountOf(userId: string): string | null {
+  return /account(?:_uuid"\s*:\s*"|_)([0-9a-fA-F-]{36})/.exec(userId)?.[1] ?? null;
+}
+
 /** Claude Code puts its session into `metadata.user_id`, as JSON text or, in older versions, after `_session_`. */
 function sessionOf(userId: string): string | null {
   return cleanText(/(?:session_id"\s*:\s*"|_session_)([0-9a-zA-Z-]{8,64})/.exec(userId)?.[1] ?? null);

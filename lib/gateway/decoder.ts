@@ -1,11 +1,18 @@
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 
+/** Where chunks go before they are forwarded, when reading them takes its time. */
+export type Passage = {
+  /** Calls back, in order, when the chunk has been read; not after `close`. */
+  pass(chunk: Buffer, done: () => void): void;
+  close(): void;
+};
+
 /**
  * Decodes a copy of a compressed answer for the meter; the client gets the bytes as they came. zlib works on its own
  * threads, so a chunk is handed back when it has been read, and forwarded then.
  */
-export class Decoder {
+export class Decoder implements Passage {
   readonly #stream: Decompressor;
   readonly #onData: (chunk: Buffer) => void;
   #waiting: (() => void)[] = [];
@@ -46,6 +53,35 @@ export class Decoder {
   #drain(): void {
     if (this.#broken) return;
     for (let chunk = this.#stream.read(); chunk !== null; chunk = this.#stream.read()) this.#onData(chunk);
+  }
+}
+
+/** Holds chunks back until something is known that reading them needs. */
+export class LateDecoder implements Passage {
+  readonly #inner: Decoder | null;
+  readonly #onData: (chunk: Buffer) => void;
+  #turn: Promise<void>;
+  #isClosed = false;
+
+  /** `inner` decodes; null when the body is as it is. */
+  constructor(ready: Promise<void>, inner: Decoder | null, onData: (chunk: Buffer) => void) {
+    this.#turn = ready;
+    this.#inner = inner;
+    this.#onData = onData;
+  }
+
+  pass(chunk: Buffer, done: () => void): void {
+    this.#turn = this.#turn.then(async () => {
+      if (this.#isClosed) return;
+      if (this.#inner === null) this.#onData(chunk);
+      else await new Promise<void>((read) => this.#inner?.pass(chunk, read));
+      done();
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#inner?.close();
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * How an endpoint's use is counted. messages: tokens are in the answer. unread: tokens are billed, but another answer
- * tells them (batch results, session events) or another format does. free: nothing is billed.
+ * How an endpoint's use is counted. messages, chat, complete: a model answers, in one of three shapes. batch: makes one,
+ * whose use comes with its results. batch_results: brings the use of a whole batch. unread: tokens are billed, but
+ * another answer tells them (session events). free: nothing is billed.
  */
-export type EndpointKind = "messages" | "unread" | "free";
+export type EndpointKind = "messages" | "chat" | "complete" | "batch" | "batch_results" | "unread" | "free";
 
 export type Endpoint = { path: string; kind: EndpointKind };
 
@@ -10,15 +11,42 @@ export type Endpoint = { path: string; kind: EndpointKind };
 export function readEndpoint(method: string, target: string): Endpoint {
   const query = target.indexOf("?");
   const path = query === -1 ? target : target.slice(0, query);
-  return { path, kind: method === "POST" ? kindOf(path) : "free" };
+  if (method === "POST") return { path, kind: kindOfPost(path) };
+  return { path, kind: method === "GET" && RESULTS.test(path) ? "batch_results" : "free" };
 }
 
-function kindOf(path: string): EndpointKind {
-  if (path === "/v1/messages") return "messages";
-  const billed =
-    path === "/v1/messages/batches" ||
-    path === "/v1/complete" ||
-    path === "/v1/chat/completions" ||
-    /^\/v1\/sessions\/[^/]+\/events$/.test(path);
-  return billed ? "unread" : "free";
+/** Whether a model answers the call: then its body tells the model, and draws on that model's limits. */
+export function isModelCall(kind: EndpointKind): boolean {
+  return kind === "messages" || kind === "chat" || kind === "complete";
+}
+
+/** Whether the answer is a batch, or a page of batches, which may tell where results are to be had. */
+export function answersWithBatch(method: string, path: string): boolean {
+  if (!path.startsWith(BATCHES)) return false;
+  if (method === "POST") return path === BATCHES || CANCEL.test(path);
+  return method === "GET" && (path === BATCHES || ONE.test(path));
+}
+
+/** The batch that a path below `/v1/messages/batches/` is about; "" where there is none. */
+export function batchIdOf(path: string): string {
+  return /^\/v1\/messages\/batches\/([^/]+)/.exec(path)?.[1] ?? "";
+}
+
+export const BATCHES = "/v1/messages/batches";
+const ONE = /^\/v1\/messages\/batches\/[^/]+$/;
+const CANCEL = /^\/v1\/messages\/batches\/[^/]+\/cancel$/;
+const RESULTS = /^\/v1\/messages\/batches\/[^/]+\/results$/;
+
+function kindOfPost(path: string): EndpointKind {
+  switch (path) {
+    case "/v1/messages":
+      return "messages";
+    case "/v1/chat/completions":
+      return "chat";
+    case "/v1/complete":
+      return "complete";
+    case BATCHES:
+      return "batch";
+  }
+  return /^\/v1\/sessions\/[^/]+\/events$/.test(path) ? "unread" : "free";
 }

@@ -19,16 +19,24 @@ export type Meter = {
   push(chunk: Buffer): void;
   /** The answer has said its last word, though bytes may follow. */
   isComplete(): boolean;
+  /** An answer that has ended in good order, but without its last word, was cut further up. */
+  lacksEnd(): boolean;
   /** Usage as far as a stream has counted it, when that has changed since the last time; else null. */
   takeNews(): Usage | null;
   /** `whole` is false for an answer that was cut: output that was not counted yet is then estimated. */
   read(whole: boolean): Reading;
 };
 
-const NOTHING: Reading = { model: null, stopReason: null, usage: null, hasContent: false, error: null };
+export const NOTHING: Reading = { model: null, stopReason: null, usage: null, hasContent: false, error: null };
 
 /** For answers whose bodies hold nothing to count. */
-export const NO_METER: Meter = { push() {}, isComplete: () => false, takeNews: () => null, read: () => NOTHING };
+export const NO_METER: Meter = {
+  push() {},
+  isComplete: () => false,
+  lacksEnd: () => false,
+  takeNews: () => null,
+  read: () => NOTHING,
+};
 
 export class StreamMeter implements Meter {
   readonly #tap = new StreamTap();
@@ -40,6 +48,10 @@ export class StreamMeter implements Meter {
 
   isComplete(): boolean {
     return this.#tap.complete;
+  }
+
+  lacksEnd(): boolean {
+    return !this.#tap.complete;
   }
 
   takeNews(): Usage | null {
@@ -67,6 +79,10 @@ export class MessageMeter implements Meter {
     return false;
   }
 
+  lacksEnd(): boolean {
+    return false;
+  }
+
   takeNews(): null {
     return null;
   }
@@ -88,6 +104,10 @@ export class ErrorMeter implements Meter {
     return false;
   }
 
+  lacksEnd(): boolean {
+    return false;
+  }
+
   takeNews(): null {
     return null;
   }
@@ -97,7 +117,8 @@ export class ErrorMeter implements Meter {
   }
 }
 
-class Collected {
+/** Bytes kept until there is all of them. */
+export class Collected {
   readonly #maxBytes: number;
   #chunks: Buffer[] = [];
   #bytes = 0;

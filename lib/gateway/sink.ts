@@ -7,6 +7,8 @@ export type Arrival = {
   target: string;
   /** Names and values in turn. */
   rawHeaders: readonly string[];
+  /** How the client reached the door, where the door knows: "http" or "https". */
+  scheme?: string;
   body: ArrivalBody;
 };
 

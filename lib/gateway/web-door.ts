@@ -17,7 +17,10 @@ export function handleWeb(request: Request, calls: CallTaker): Promise<Response>
       // The framework in front adds these; they tell of its own network and were not said by the client.
       if (!name.startsWith("x-forwarded-")) rawHeaders.push(name, value);
     }
-    const arrival: Arrival = { method: request.method, target: url.pathname + url.search, rawHeaders, body };
+    const arrival: Arrival = {
+      ...{ method: request.method, target: url.pathname + url.search, rawHeaders, body },
+      scheme: url.protocol.slice(0, -1),
+    };
     const sink = new WebSink(request.method, resolve, reject);
     const exchange = calls.accept(arrival, sink);
     sink.client = exchange;

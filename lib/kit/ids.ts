@@ -1,4 +1,4 @@
-import { randomFillSync } from "node:crypto";
+import { hash, randomFillSync } from "node:crypto";
 
 const POOL_BYTES = 4_096;
 const ID_BYTES = 16;
@@ -18,6 +18,15 @@ export function createId(nowMs: number = Date.now()): string {
   }
   const bytes = pool.subarray(used, used + ID_BYTES);
   used += ID_BYTES;
+  return format(bytes, nowMs);
+}
+
+/** The same for the same seed and moment: for what may be heard of twice and must be one row. */
+export function deriveId(nowMs: number, seed: string): string {
+  return format(hash("sha256", seed, "buffer").subarray(0, ID_BYTES), nowMs);
+}
+
+function format(bytes: Buffer, nowMs: number): string {
   bytes.writeUIntBE(nowMs, 0, 6);
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
