@@ -25,8 +25,8 @@ export function readCompatibleSummary(body: Buffer): CompatibleSummary {
   const usage = parseChatUsage(parseValue(found.get("usage")));
   const [choice] = findElements(found.get("choices"), 1);
   const parts = choice && findTopLevelValues(choice, ["message", "finish_reason"]);
-  const message =
-    parts?.get("message") && findTopLevelValues(parts.get("message") ?? choice, ["content", "tool_calls"]);
+  const said = parts?.get("message");
+  const message = said && findTopLevelValues(said, ["content", "tool_calls"]);
   return {
     model: text(parseValue(found.get("model"), 4096)),
     stopReason: text(parseValue(parts?.get("finish_reason") ?? found.get("stop_reason"), 4096)),

@@ -5,7 +5,8 @@ import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Explanation, TrafficSnapshot } from "../traffic/schema.ts";
 import type { Shed } from "../traffic/shed.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
-import type { ActualUse, InputUse, TrafficController } from "../traffic/traffic-controller.ts";
+import type { TrafficController } from "../traffic/traffic-controller.ts";
+import type { ActualUse, InputUse } from "../traffic/use.ts";
 
 /** A call that waits for its turn. It may be told to go more than once: an upstream that refused is asked again. */
 export type Waiter = {

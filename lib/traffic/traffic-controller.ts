@@ -10,6 +10,7 @@ import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import type { Shed } from "./shed.ts";
 import type { Ticket, TrafficCall } from "./ticket.ts";
 import { Upstreams } from "./upstreams.ts";
+import { type ActualUse, type InputUse, UNKNOWN_USE } from "./use.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
 const DEADLINES_S: readonly [number, number, number, number] = [60, 120, 240, 480];
@@ -33,19 +34,8 @@ export type TrafficOptions = {
   learnsDrift?: boolean;
 };
 
-/** What a prompt counted. Null where it is not known, or not yet. */
-export type InputUse = {
-  /** Input and cache-creation tokens. */
-  uncachedInputTokens: number | null;
-  /** The same and cache reads. */
-  totalInputTokens: number | null;
-};
-export type ActualUse = InputUse & { outputTokens: number | null };
-
 /** `wakeAtS`: when to pump again if nothing happens before; null when nothing waits. */
 export type Pumped = { admitted: Admitted[]; shed: ShedCall[]; wakeAtS: number | null };
-
-const UNKNOWN_USE: ActualUse = { uncachedInputTokens: null, totalInputTokens: null, outputTokens: null };
 
 /**
  * Decides when each call goes to an upstream, and to which. It judges and never acts: it is told of arrivals, answers and
