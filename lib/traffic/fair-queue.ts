@@ -97,6 +97,18 @@ export class FairQueue {
     return queue.ready.peek()?.item.first ?? null;
   }
 
+  /** The heads of the agents that have got at most so much more than the one whose turn it is, up to 64 of them. */
+  *headsWithin(of: ClassIndex, lead: number, nowS: number): Generator<Ticket> {
+    if (this.head(of, nowS) === null) return;
+    const { ready } = this.#classes[of];
+    let count = 0;
+    for (const { first } of ready.upTo((ready.peek()?.key ?? 0) + lead)) {
+      if (first) yield first;
+      count += 1;
+      if (count === 64) return;
+    }
+  }
+
   /** A call goes out and is charged for what it will probably cost. */
   charge(agent: AgentQueue, cost: number): void {
     const queue = this.#classes[agent.class];

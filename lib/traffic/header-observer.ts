@@ -15,6 +15,13 @@ import type { Ledger } from "./ledger.ts";
 /** The mirror right after a call's own deduction, by dimension, with the corrections made until then. */
 export type Expectation = { levels: Float64Array; corrected: Float64Array };
 
+export type ObserverOptions = {
+  /** Whether steady use by others is foreseen: needed where others share the limit unseen all the time. */
+  learnsDrift: boolean;
+  /** Told of requests or tokens that turn out to be gone though nobody was seen to take them. */
+  onTakenUnseen: (dimension: Dimension, amount: number) => void;
+};
+
 const DRIFT_STEP_S = 5;
 const DRIFT_GAIN = 0.15;
 
@@ -35,13 +42,12 @@ export class HeaderObserver {
   readonly #capacity = DIMENSIONS.map(() => new CapacityLearner());
   readonly #detector = new AccountingDetector();
   readonly #corrections = new Float64Array(DIMENSIONS.length);
-  readonly #learnsDrift: boolean;
+  readonly #options: ObserverOptions;
   #driftedS: number;
 
-  /** `learnsDrift`: whether steady use by others is foreseen; needed only where others share the limit unseen. */
-  constructor(ledger: Ledger, learnsDrift: boolean, nowS: number) {
+  constructor(ledger: Ledger, options: ObserverOptions, nowS: number) {
     this.#ledger = ledger;
-    this.#learnsDrift = learnsDrift;
+    this.#options = options;
     this.#driftedS = nowS;
   }
 
@@ -63,7 +69,7 @@ export class HeaderObserver {
       this.#learnCapacity(dimension, reading);
       if (!isNew) this.#correct(dimension, reading, sent?.expected ?? null);
     }
-    if (this.#learnsDrift) this.#stepDrift(nowS);
+    if (this.#options.learnsDrift) this.#stepDrift(nowS);
     const output = readings.output_tokens;
     if (!sent || !output || !isCredible(output)) return false;
     const found = this.#detector.sample(ledger, sent.snapshot, output.remaining);
@@ -113,6 +119,7 @@ export class HeaderObserver {
     if (seen >= low && seen <= high) return;
     const step = seen < low ? seen - low : (seen - high) / 2;
     ledger.correct(dimension, step);
+    if (step < 0) this.#options.onTakenUnseen(dimension, -step);
     this.#corrections[dimension] = (this.#corrections[dimension] ?? 0) + step;
   }
 

@@ -13,6 +13,15 @@ export class IndexedHeap<Item> {
     return this.#entries[0];
   }
 
+  /** The items whose keys are at most this, the smallest first and the rest in no order. Costs no more than there are. */
+  *upTo(key: number, from = 0): Generator<Item> {
+    const entry = this.#entries[from];
+    if (entry === undefined || entry.key > key) return;
+    yield entry.item;
+    yield* this.upTo(key, 2 * from + 1);
+    yield* this.upTo(key, 2 * from + 2);
+  }
+
   push(key: number, item: Item): HeapEntry<Item> {
     const entry = { key, item, index: this.#entries.length };
     this.#entries.push(entry);

@@ -1,7 +1,7 @@
 import type { Lane } from "../anthropic/pools.ts";
 import type { SendSnapshot } from "./accounting-detector.ts";
 import { CLASS_INDEXES, className } from "./classes.ts";
-import { ALL, dimensionOf, IN, type LimitReadings, limiterOf, OUT, REQ } from "./dimensions.ts";
+import { ALL, type Dimension, dimensionOf, IN, type LimitReadings, limiterOf, OUT, REQ } from "./dimensions.ts";
 import { type Demand, findObstacle } from "./gate.ts";
 import { type Expectation, expectNow, HeaderObserver } from "./header-observer.ts";
 import { Ledger } from "./ledger.ts";
@@ -38,6 +38,7 @@ export class Mirror {
   readonly ramp: Ramp;
   usedS: number;
   readonly #observer: HeaderObserver;
+  #heardS: number;
   #pausedUntilS = Number.NEGATIVE_INFINITY;
   #unanswered = 0;
   /** Unanswered sends allowed at an upstream that tells no limits: one more for each answer, a third less for a 429. */
@@ -51,8 +52,11 @@ export class Mirror {
     this.streams = new OpenStreams(this.ledger);
     this.reserves = new Reserves(this.ledger, nowS);
     this.ramp = new Ramp(nowS);
-    this.#observer = new HeaderObserver(this.ledger, learnsDrift, nowS);
     this.usedS = nowS;
+    this.#heardS = nowS;
+    const onTakenUnseen = (dimension: Dimension, amount: number) =>
+      this.reserves.takenUnseen(dimension, amount, this.#heardS);
+    this.#observer = new HeaderObserver(this.ledger, { learnsDrift, onTakenUnseen }, nowS);
   }
 
   tick(nowS: number): void {
@@ -170,6 +174,7 @@ export class Mirror {
   }
 
   #observe(readings: LimitReadings, sending: Sending | null, nowS: number): void {
+    this.#heardS = nowS;
     const changed = this.#observer.observe(readings, sending, nowS);
     if (changed) this.streams.recount(nowS);
   }

@@ -21,6 +21,8 @@ const HELD_PUMP_S = 0.05;
 const STANDING_AFTER_S = 5;
 const STANDING_STEP = 0.05;
 const ESTIMATE_AGAIN_S = 1;
+/** When a call may go past a front that waits for input: shares of the capacity, of output's cost, and minutes of limit. */
+const BESIDE = { fullness: 0.9, share: 0.3, lead: 0.05 };
 
 /** The calls that compete for one pool in one lane, through the upstreams that serve it together. */
 export class PoolTraffic {
@@ -40,7 +42,7 @@ export class PoolTraffic {
   readonly #lastUpstream = new LRUCache<string, string>({ max: MAX_AFFINITIES });
   #standingS: number;
   /** The last call that was held at the front: what is behind it was held by it. */
-  #front: { ticket: Ticket; heldBy: HeldBy; heldS: number } | null = null;
+  #front: { class: ClassIndex; heldBy: HeldBy; heldS: number } | null = null;
 
   constructor(
     place: { group: string; pool: string; lane: Lane; cacheReadsCount: boolean },
@@ -79,7 +81,6 @@ export class PoolTraffic {
     this.#room.leave(ticket.call.bytes);
     if (ticket.deadlineEntry) this.#deadlines.remove(ticket.deadlineEntry);
     ticket.deadlineEntry = null;
-    if (this.#front?.ticket === ticket) this.#front = null;
   }
 
   /** Lets go what may go, and gives up what has waited too long. The time to do so again. */
@@ -93,13 +94,11 @@ export class PoolTraffic {
       const choice = this.choose(ticket, turn.gatedAs, nowS);
       if (choice.to === null) {
         ticket.heldBy = choice.heldBy;
-        this.#front = { ticket, heldBy: choice.heldBy, heldS: nowS };
+        this.#front = { class: ticket.class, heldBy: choice.heldBy, heldS: nowS };
+        if (choice.heldBy.limiter === "input_tokens" && this.#sendBeside(nowS, decisions)) continue;
         return Math.min(deadlineS, nowS + HELD_PUMP_S);
       }
-      this.#noteWhatHeld(ticket, nowS);
-      this.leave(ticket);
-      this.send(ticket, choice, nowS);
-      decisions.admit(ticket, nowS);
+      this.#release(ticket, choice, nowS, decisions);
     }
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
     return Math.min(
@@ -228,14 +227,43 @@ export class PoolTraffic {
     ticket.deadlineEntry = this.#deadlines.push(ticket.deadlineS, ticket);
   }
 
+  #release(ticket: Ticket, choice: Extract<Choice, { reason: unknown }>, nowS: number, decisions: Decisions): void {
+    this.#noteWhatHeld(ticket, nowS);
+    this.leave(ticket);
+    this.send(ticket, choice, nowS);
+    decisions.admit(ticket, nowS);
+  }
+
+  /**
+   * While the front waits for input and the output bucket is about to overflow, a call that takes little input for its
+   * output goes past it: refill that would be lost is used, and the front waits hardly longer. It comes from an agent that
+   * is nearly next anyway, so that fairness within the class stands.
+   */
+  #sendBeside(nowS: number, decisions: Decisions): boolean {
+    const overflows = this.candidates.some(({ mirror: { ledger } }) => {
+      return ledger.isKnown(OUT) && ledger.level(OUT) >= BESIDE.fullness * ledger.capacity(OUT);
+    });
+    if (!overflows) return false;
+    for (const index of CLASS_INDEXES) {
+      for (const ticket of this.queue.headsWithin(index, BESIDE.lead, nowS)) {
+        if (ticket.input / this.#limit(IN) > (BESIDE.share * ticket.output) / this.#limit(OUT)) continue;
+        const choice = this.choose(ticket, 0, nowS);
+        if (choice.to === null) continue;
+        this.#release(ticket, choice, nowS, decisions);
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** A call that never came to the front was held by those that were there while it waited. */
   #noteWhatHeld(ticket: Ticket, nowS: number): void {
     const front = this.#front;
     if (ticket.heldBy !== null || front === null || front.heldS < ticket.arrivedS || nowS === ticket.arrivedS) return;
     const { limiter } = front.heldBy;
-    const isOther = front.ticket.class !== ticket.class;
+    const isOther = front.class !== ticket.class;
     ticket.heldBy = isOther
-      ? { by: "class", limiter, class: className(front.ticket.class) }
+      ? { by: "class", limiter, class: className(front.class) }
       : { by: "agent", limiter, class: null };
   }
 

@@ -53,6 +53,15 @@ export class Reserves {
     this.burst.arrive(from === 0 ? output : 0, ledger.rate(OUT), ledger.capacity(OUT), nowS);
   }
 
+  /**
+   * Something was taken that was not seen to be taken, such as by others who share the limit. It is remembered as if
+   * critical calls had asked for it: room is kept for what may be taken so again.
+   */
+  takenUnseen(dimension: Dimension, amount: number, nowS: number): void {
+    if (dimension === IN) this.arrive(0, amount, 0, nowS);
+    else if (dimension === OUT) this.arrive(0, 0, amount, nowS);
+  }
+
   /** The share of the capacity that a class leaves. `standing` (0 to 1) tells how long a queue has stood. */
   share(of: ClassIndex, dimension: Dimension, standing: number): number {
     const base = BASE[dimension][of];

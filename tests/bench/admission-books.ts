@@ -24,38 +24,45 @@ export class Books {
   readonly #offeredCost = byClass<Map<string, number>>(() => new Map());
   readonly #servedCost = byClass<Map<string, number>>(() => new Map());
   #start: Totals[] | null = null;
+  #startS = Number.POSITIVE_INFINITY;
   #offered = 0;
   #client429 = 0;
   #shed = 0;
   #sent = 0;
   #refused = 0;
 
-  start(totals: Totals[]): void {
+  start(totals: Totals[], nowS: number): void {
     this.#start = totals;
+    this.#startS = nowS;
   }
 
-  offered(job: Job, _nowS: number): void {
-    if (!this.#start) return;
+  offered(job: Job): void {
+    if (!this.#isCounted(job)) return;
     this.#offered += 1;
     addTo(this.#offeredCost[job.class], job.agent, cost(job.uncached, job.output));
   }
 
-  sent(status: number, _nowS: number): void {
+  sent(status: number): void {
     if (!this.#start) return;
     this.#sent += 1;
     if (status === 429) this.#refused += 1;
   }
 
   served(job: Job, uncached: number, nowS: number): void {
-    if (!this.#start) return;
+    if (!this.#isCounted(job)) return;
     this.#waits[job.class].push(nowS - job.arrivedS);
     addTo(this.#servedCost[job.class], job.agent, cost(uncached, job.output));
   }
 
-  failed(_job: Job, how: "client429" | "shed", _nowS: number): void {
-    if (!this.#start) return;
+  failed(job: Job, how: "client429" | "shed"): void {
+    if (!this.#isCounted(job)) return;
     if (how === "shed") this.#shed += 1;
     else this.#client429 += 1;
+  }
+
+  /** Calls count that are offered in the window; those that still wait at its end are neither served nor shed. */
+  #isCounted(job: Job): boolean {
+    return job.arrivedS >= this.#startS;
   }
 
   close(totals: Totals[]): Figures {

@@ -69,7 +69,7 @@ class Simulation {
       random: this.#stream(2_000),
       send: (job, upstream) => this.#send(job, upstream),
       fail: (job, how) => {
-        this.#books.failed(job, how, this.#nowS);
+        this.#books.failed(job, how);
         this.#done(job, false);
       },
       at: (timeS, what) => this.#at(timeS, what),
@@ -89,7 +89,7 @@ class Simulation {
       this.#events.remove(next);
       if (!isMeasuring && next.key >= WARM_UP_S) {
         isMeasuring = true;
-        this.#books.start(this.#totals(WARM_UP_S));
+        this.#books.start(this.#totals(WARM_UP_S), WARM_UP_S);
       }
       this.#nowS = next.key;
       next.item(next.key);
@@ -104,19 +104,27 @@ class Simulation {
     });
   }
 
+  /**
+   * All calls are drawn before the first, and their answers stretched by the few per cent that bring the output offered in
+   * the window to the scenario's load: what is measured is then the policy, and not the luck of the draw.
+   */
   #startAgents(): void {
-    for (const agent of this.#agents) {
-      const times = arrivals(agent, this.#scenario.workload, END_S, this.#stream(agent.id));
+    const { workload } = this.#scenario;
+    const jobs = this.#agents.flatMap((agent) => {
       const random = this.#stream(100 + agent.id);
-      const next = () => {
-        const { value, done } = times.next();
-        if (done) return;
-        this.#at(value, (nowS) => {
-          next();
-          this.#offer(createJob(agent, this.#jobs++, nowS, nowS + DEADLINES_S[agent.class], random), nowS);
-        });
-      };
-      next();
+      return [...arrivals(agent, workload, END_S, this.#stream(agent.id))].map((atS) =>
+        createJob(agent, this.#jobs++, atS, atS + DEADLINES_S[agent.class], random),
+      );
+    });
+    let offered = 0;
+    let wanted = 0;
+    for (const job of jobs) if (job.arrivedS >= WARM_UP_S) offered += job.output;
+    const { step } = workload;
+    const stepped = step ? (END_S - Math.max(step.atS, WARM_UP_S)) * (step.load / workload.load - 1) : 0;
+    for (const agent of this.#agents) wanted += agent.rate * agent.meanOutput * (END_S - WARM_UP_S + stepped);
+    for (const job of jobs) {
+      const output = Math.min(job.maxTokens, (job.output * wanted) / Math.max(1, offered));
+      this.#at(job.arrivedS, (nowS) => this.#offer({ ...job, output }, nowS));
     }
   }
 
@@ -161,7 +169,7 @@ class Simulation {
   }
 
   #offer(job: Job, nowS: number): void {
-    this.#books.offered(job, nowS);
+    this.#books.offered(job);
     this.#policy.arrive(job, nowS);
   }
 
@@ -177,7 +185,7 @@ class Simulation {
       nowS,
     );
     if (!verdict) throw new RangeError(`there is no upstream ${upstream}`);
-    this.#books.sent(verdict.ok ? 200 : verdict.status, nowS);
+    this.#books.sent(verdict.ok ? 200 : verdict.status);
     if (!verdict.ok) {
       this.#at(nowS + verdict.afterS, (laterS) => this.#policy.refused(job, verdict, laterS));
       return;
