@@ -1,0 +1,161 @@
+import { setTimeout as delay } from "node:timers/promises";
+import Anthropic from "@anthropic-ai/sdk";
+import { seeded } from "../../lib/simulator/seeded.ts";
+import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
+import { CLASSES, type TrafficClass } from "../../lib/traffic/schema.ts";
+import { startServer } from "../support/server.ts";
+
+const MODEL = "claude-sonnet-5-5";
+const POOL = "sonnet-5.5";
+const LIMITS = { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 };
+const LOAD = 3;
+/** Agents of each class, and the share of the token load that they hold together. */
+const SHARES: Record<TrafficClass, { agents: number; share: number }> = {
+  critical: { agents: 2, share: 0.05 },
+  high: { agents: 4, share: 0.2 },
+  normal: { agents: 8, share: 0.45 },
+  low: { agents: 10, share: 0.3 },
+};
+const MEDIAN_OUTPUT = [90, 220, 420, 800, 1_500];
+const TOKENS_PER_SECOND = 60;
+
+export type LiveRun = {
+  scenario: string;
+  seconds: number;
+  sends: number;
+  upstream429: number;
+  client429: number;
+  goodput: number;
+  waitS: Record<TrafficClass, { p50: number; p99: number; calls: number }>;
+};
+
+/**
+ * Real sockets: the official SDK in 24 closed-loop agents, the server as a process of its own, the simulator as the
+ * upstream. Scenarios: plain; foreign, in which others take a fifth of the limit unseen; halved, in which the limit
+ * halves in mid-run.
+ */
+export async function runLiveAdmissionBench(args: string[]): Promise<{ runs: LiveRun[] }> {
+  const at = args.indexOf("--seconds");
+  const seconds = at < 0 ? 300 : Number(args[at + 1]);
+  const named = args.indexOf("--scenario");
+  const scenarios = named < 0 ? ["plain", "foreign", "halved"] : [args[named + 1] ?? "plain"];
+  const runs: LiveRun[] = [];
+  for (const scenario of scenarios) {
+    const run = await runScenario(scenario, seconds);
+    runs.push(run);
+    print(run);
+  }
+  return { runs };
+}
+
+async function runScenario(scenario: string, seconds: number): Promise<LiveRun> {
+  const simulator = await startSimulator({
+    limits: { [POOL]: LIMITS },
+    ...{ seed: 1, tokensPerSecond: TOKENS_PER_SECOND, firstTokenMs: 600, ledgerCapacity: 1_000_000 },
+  });
+  const server = await startServer({ upstreamUrl: simulator.url });
+  const stop = new AbortController();
+  const waits = Object.fromEntries(CLASSES.map((name) => [name, [] as number[]])) as Record<TrafficClass, number[]>;
+  let client429 = 0;
+  const measuredFromMs = performance.now() + Math.min(60_000, seconds * 250);
+  const agents = CLASSES.flatMap((name) =>
+    Array.from({ length: SHARES[name].agents }, (_, index) =>
+      agent({ name, index, url: server.url, signal: stop.signal }, (waitMs, status) => {
+        if (performance.now() < measuredFromMs) return;
+        if (status === 429) client429 += 1;
+        else if (waitMs !== null) waits[name].push(waitMs / 1000);
+      }),
+    ),
+  );
+  const foreign = scenario === "foreign" ? drainUnseen(simulator, stop.signal) : Promise.resolve();
+  await delay(measuredFromMs - performance.now());
+  const before = reading(simulator);
+  if (scenario === "halved") {
+    await delay((seconds * 1000) / 2);
+    simulator.setLimits({ [POOL]: { requests: 500, input_tokens: 225_000, output_tokens: 45_000 } });
+    await delay((seconds * 1000) / 2);
+  } else await delay(seconds * 1000);
+  const after = reading(simulator);
+  stop.abort();
+  await Promise.allSettled([...agents.flat(), foreign]);
+  await server.stop();
+  await simulator.close();
+  const sends = after.sends - before.sends;
+  const limit =
+    (LIMITS.output_tokens / 60) * seconds * (scenario === "halved" ? 0.75 : scenario === "foreign" ? 0.8 : 1);
+  return {
+    ...{ scenario, seconds, sends, client429 },
+    upstream429: (after.refused - before.refused) / Math.max(1, sends),
+    goodput: (after.output - before.output) / limit,
+    waitS: Object.fromEntries(
+      CLASSES.map((name) => [
+        name,
+        { p50: quantile(waits[name], 0.5), p99: quantile(waits[name], 0.99), calls: waits[name].length },
+      ]),
+    ) as LiveRun["waitS"],
+  };
+}
+
+/** One agent: as many workers as its share of the load needs, each sending the next call when the last is answered. */
+function agent(
+  { name, index, url, signal }: { name: TrafficClass; index: number; url: string; signal: AbortSignal },
+  told: (waitMs: number | null, status: number) => void,
+): Promise<void>[] {
+  const median = MEDIAN_OUTPUT[(index + CLASSES.indexOf(name)) % 5] ?? 420;
+  const { agents, share } = SHARES[name];
+  const perSecond = ((LOAD * LIMITS.output_tokens) / 60) * (share / agents) * (1 / (median * 1.5));
+  const workers = Math.max(1, Math.round(perSecond * (3 + (median * 1.5) / TOKENS_PER_SECOND)));
+  const random = seeded(1_000 * CLASSES.indexOf(name) + index);
+  const client = new Anthropic({ baseURL: url, apiKey: "sk-ant-bench", maxRetries: 0, timeout: 600_000 });
+  return Array.from({ length: workers }, async () => {
+    while (!signal.aborted) {
+      const output = Math.max(20, Math.round(median * Math.exp((random() + random() + random() - 1.5) * 1.2)));
+      const headers = {
+        "x-headroom-class": name,
+        "x-headroom-agent": `${name}-${index}`,
+        "x-headroom-deadline-ms": "540000",
+        "x-simulator-output-tokens": String(output),
+        "x-simulator-input-tokens": String(Math.round(600 + 2_400 * random())),
+      };
+      const request = { model: MODEL, max_tokens: 8_192, messages: [{ role: "user" as const, content: "go" }] };
+      try {
+        const stream = await client.messages.create({ ...request, stream: true }, { headers, signal }).withResponse();
+        for await (const _ of stream.data);
+        told(Number(stream.response.headers.get("x-headroom-wait-ms")), 200);
+      } catch (error) {
+        if (error instanceof Anthropic.APIError && error.status === 429) told(null, 429);
+        await delay(500, undefined, { signal }).catch(() => {});
+      }
+      await delay(-Math.log(1 - random()) * 2_000, undefined, { signal }).catch(() => {});
+    }
+  });
+}
+
+/** A second consumer of the organisation's limits that Headroom does not see. */
+async function drainUnseen(simulator: Simulator, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    simulator.drain(POOL, { requests: 1, input_tokens: 900, output_tokens: 0.2 * (LIMITS.output_tokens / 60) });
+    await delay(1_000, undefined, { signal }).catch(() => {});
+  }
+}
+
+function reading(simulator: Simulator): { sends: number; refused: number; output: number } {
+  const { calls, byStatus, usage } = simulator.ledger.sums;
+  return { sends: calls, refused: byStatus["429"] ?? 0, output: usage.output };
+}
+
+function quantile(values: number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Math.round((sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0) * 1000) / 1000;
+}
+
+function print({ scenario, seconds, sends, upstream429, client429, goodput, waitS }: LiveRun): void {
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  console.log(
+    `${scenario}, ${seconds} s: ${sends} sends, upstream 429 ${percent(upstream429)}, client 429 ${client429}, goodput ${percent(goodput)}`,
+  );
+  for (const name of CLASSES) {
+    const { p50, p99, calls } = waitS[name];
+    console.log(`  ${name.padEnd(8)} ${String(calls).padStart(6)} calls   wait p50 ${p50} s   p99 ${p99} s`);
+  }
+}
