@@ -12,6 +12,7 @@ import { messageOf } from "./kit/errors.ts";
 import { createLog } from "./kit/log.ts";
 import { SecretBox } from "./kit/secret-box.ts";
 import { LimitBook } from "./limits/limit-book.ts";
+import { UnifiedBook } from "./limits/unified-book.ts";
 import { Costs } from "./overview/costs.ts";
 import { Housekeeping } from "./overview/housekeeping.ts";
 import { Metrics } from "./overview/metrics.ts";
@@ -38,6 +39,7 @@ export type Runtime = {
   database: Database;
   gateway: Gateway;
   limits: LimitBook;
+  windows: UnifiedBook;
   overview: OverviewHub;
   metrics: Metrics;
   alerting: Alerting;
@@ -93,6 +95,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
 
   const live = new LiveUsage({ clock });
   const limits = new LimitBook({ clock, use: live });
+  const windows = new UnifiedBook({ clock });
   const costs = new Costs({ clock });
   const refusals = new Refusals({ clock });
   const metrics = new Metrics();
@@ -127,6 +130,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const gateway = createGateway({
     ...{ live, limits, traffic, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
+    ...{ windows, publicUrl: env.HEADROOM_PUBLIC_URL ?? null },
     upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
     recorder: {
       record: (call) => {
@@ -166,7 +170,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, overview, metrics, alerting, traffic, access, operators },
+    ...{ publicUrl, database, gateway, limits, windows, overview, metrics, alerting, traffic, access, operators },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };

@@ -2,9 +2,11 @@ import type { Denial } from "../access/agent-guard.ts";
 import type { Lease } from "../access/agent-lease.ts";
 import { boundClass } from "../access/call-class.ts";
 import { estimateCall } from "../access/call-estimate.ts";
+import type { BatchResult } from "../anthropic/batch-result.ts";
 import { getPool, type Lane, poolOf } from "../anthropic/pools.ts";
 import { type ObservedLimit, parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
 import { type RequestHead, readRequestHead } from "../anthropic/request-head.ts";
+import { parseUnifiedWindows } from "../anthropic/unified-windows.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
 import type { Explanation } from "../traffic/schema.ts";
@@ -12,12 +14,14 @@ import type { TrafficCall } from "../traffic/ticket.ts";
 import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
-import { type Attribution, attribute } from "./attribution.ts";
+import { type Attribution, accountOf, attribute } from "./attribution.ts";
+import { buildBatchRecord } from "./batch-record.ts";
+import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
 import { cleanText } from "./clean-text.ts";
 import type { GatewayContext } from "./context.ts";
 import type { AgentKey } from "./credential.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { batchIdOf, type Endpoint } from "./endpoint.ts";
 import { type Meter, NO_METER } from "./meter.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 import type { TrafficPass } from "./traffic-pass.ts";
@@ -130,7 +134,8 @@ export class CallBook {
     const agent = this.#agentKey;
     const { guard } = this.#context;
     if (agent === null || guard === null) return null;
-    if (this.#endpoint.kind === "free") return guard.judgeAgent(agent.id);
+    const { kind } = this.#endpoint;
+    if (kind === "free" || kind === "batch_results") return guard.judgeAgent(agent.id);
     const startedAtMs = this.#startedAtMs;
     const admission = guard.admit({
       ...{ agentId: agent.id, model: this.#model, nowMs: this.#context.clock.now(), startedAtMs },
@@ -162,10 +167,12 @@ export class CallBook {
   observed(answer: AnswerHeaders): ObservedLimit[] {
     this.#streamed = answer.isEventStream;
     this.#requestId = answer.requestId;
-    this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded);
+    this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded, { chat: this.#endpoint.kind === "chat" });
     const pool = this.#pool;
     const sentAtMs = this.#sentAtMs;
-    if (pool === null || sentAtMs === null) return [];
+    if (sentAtMs === null) return [];
+    this.#guard("subscription windows", () => this.#observeWindows(answer.organizationId, sentAtMs));
+    if (pool === null) return [];
     const observed = parseRateLimitHeaders(this.#rateLimitHeaders);
     if (observed.length === 0) return observed;
     this.#guard("limits", () => this.#context.limits.observe(this.#place(pool), observed, sentAtMs));
@@ -228,6 +235,32 @@ export class CallBook {
     this.#guard("recorder", () => this.#context.recorder.record(call));
     this.#guard("live view", () => this.#live?.close(call));
     return call;
+  }
+
+  /** Reads a batch's results, each of which becomes a record of its own. */
+  resultsMeter(): BatchResultsMeter {
+    const batchId = batchIdOf(this.#endpoint.path);
+    const attribution = this.#attribution ?? this.#attribute(null);
+    return new BatchResultsMeter((result) => this.#countResult(result, batchId, attribution));
+  }
+
+  /** False where it is not known when the batch was made, which the record's key depends on. */
+  #countResult(result: BatchResult, batchId: string, attribution: Attribution): boolean {
+    const { batches, recorder } = this.#context;
+    const createdAtMs = batches.createdAtMs(batchId);
+    if (createdAtMs === null) return false;
+    if (!batches.count(batchId, result.customId)) return true;
+    const call = buildBatchRecord(result, { batchId, createdAtMs, attribution, upstream: this.#upstream });
+    this.#guard("recorder", () => recorder.record(call));
+    return true;
+  }
+
+  #observeWindows(organizationId: string | null, sentAtMs: number): void {
+    const limits = parseUnifiedWindows(this.#rateLimitHeaders);
+    if (limits === null) return;
+    const userId = this.#head?.userId ?? null;
+    const account = cleanText((userId === null ? null : accountOf(userId)) ?? organizationId);
+    this.#context.windows.observe({ upstream: this.#upstream, account }, limits, sentAtMs);
   }
 
   #settle(call: CallRecord): void {

@@ -58,13 +58,13 @@ export class Decoder implements Passage {
 
 /** Holds chunks back until something is known that reading them needs. */
 export class LateDecoder implements Passage {
-  readonly #inner: Decoder | null;
+  readonly #inner: Passage | null;
   readonly #onData: (chunk: Buffer) => void;
   #turn: Promise<void>;
   #isClosed = false;
 
   /** `inner` decodes; null when the body is as it is. */
-  constructor(ready: Promise<void>, inner: Decoder | null, onData: (chunk: Buffer) => void) {
+  constructor(ready: Promise<void>, inner: Passage | null, onData: (chunk: Buffer) => void) {
     this.#turn = ready;
     this.#inner = inner;
     this.#onData = onData;

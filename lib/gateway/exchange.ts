@@ -3,16 +3,21 @@ import type { Dispatcher } from "undici";
 import { classifyRefusal } from "../anthropic/error-detail.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
 import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
+import { BatchAnswerSink } from "./batch-answer-sink.ts";
+import { lookUpBatch } from "./batch-lookup.ts";
+import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { CallBook } from "./call-book.ts";
 import type { Ending } from "./call-record.ts";
+import { CompatibleMeter, CompatibleStreamMeter } from "./compatible-meter.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
-import { createDecoder, type Decoder, decodeWhole } from "./decoder.ts";
-import { type Endpoint, readEndpoint } from "./endpoint.ts";
+import { createDecoder, decodeWhole, LateDecoder, type Passage } from "./decoder.ts";
+import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint } from "./endpoint.ts";
 import { HeldAnswer } from "./held-answer.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
+import { originFor } from "./results-url.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
 import { TrafficPass } from "./traffic-pass.ts";
@@ -36,6 +41,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   /** What the call went out with: whose limits it draws on depends on it. */
   #secret = "";
+  #sentHeaders: readonly string[] = [];
   #pass: TrafficPass | null = null;
   /** Sends the call once more; null once the upstream has accepted it, for then its body is let go. */
   #dispatch: (() => void) | null = null;
@@ -44,7 +50,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #hasAnswer = false;
   #answerLength: number | null = null;
   #answerBytes = 0;
-  #decoder: Decoder | null = null;
+  #decoder: Passage | null = null;
   #decoding = 0;
   #ended = false;
   #isClientFull = false;
@@ -53,9 +59,11 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   constructor(context: GatewayContext, arrival: Arrival, sink: Sink, onDone: (exchange: Exchange) => void) {
     this.#context = context;
     this.#arrival = arrival;
-    this.#sink = sink;
     this.#onDone = onDone;
     this.#endpoint = readEndpoint(arrival.method, arrival.target);
+    this.#sink = answersWithBatch(arrival.method, this.#endpoint.path)
+      ? new BatchAnswerSink(sink, originFor(arrival, context.publicUrl), context.batches)
+      : sink;
     this.#headers = readRequestHeaders(arrival.rawHeaders);
     this.#book = new CallBook(context, arrival.method, this.#endpoint, this.#headers);
   }
@@ -68,7 +76,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     const { body, target } = this.#arrival;
     if (credential.kind === "refused") this.refuse(credential.answer);
     else if (!target.startsWith("/")) this.refuse(ownAnswers.unforwardable("The request target must be a path."));
-    else if (this.#endpoint.kind !== "messages") this.#send(credential.headers, null, () => body.stream());
+    else if (!isModelCall(this.#endpoint.kind)) this.#send(credential.headers, null, () => body.stream());
     else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(credential.headers, whole));
   }
 
@@ -124,6 +132,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       return;
     }
     const headers = [...this.#headers.forwarded, ...credentialHeaders];
+    this.#sentHeaders = headers;
     const { method, target } = this.#arrival;
     const { contentLength } = this.#headers;
     const dispatch = () => {
@@ -264,17 +273,24 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     for (const chunk of held.chunks) this.onResponseData(controller, chunk);
   }
 
-  /** A stream of a message that ends in good order, but without its last event, was cut further up. */
   #isWhole(): boolean {
-    const { meter } = this.#book;
-    return !(meter instanceof StreamMeter) || meter.isComplete();
+    return !this.#book.meter.lacksEnd();
   }
 
   #chooseMeter(status: number, isEventStream: boolean): Meter {
     if (this.#arrival.method === "HEAD") return NO_METER;
     if (status >= 400) return new ErrorMeter();
-    if (this.#endpoint.kind !== "messages") return NO_METER;
-    return isEventStream ? new StreamMeter() : new MessageMeter();
+    switch (this.#endpoint.kind) {
+      case "messages":
+        return isEventStream ? new StreamMeter() : new MessageMeter();
+      case "chat":
+      case "complete":
+        return isEventStream ? new CompatibleStreamMeter() : new CompatibleMeter();
+      case "batch_results":
+        return this.#book.resultsMeter();
+      default:
+        return NO_METER;
+    }
   }
 
   #meter(meter: Meter, encoding: string | null): void {
@@ -283,6 +299,16 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (decoder === undefined) return;
     this.#book.meter = meter;
     this.#decoder = decoder;
+    if (meter instanceof BatchResultsMeter) this.#decoder = this.#datedResults(meter, decoder);
+  }
+
+  /** Results are counted under the day on which their batch was made, which may have to be asked for. */
+  #datedResults(meter: Meter, decoder: Passage | null): Passage | null {
+    const { batches, client } = this.#context;
+    const batchId = batchIdOf(this.#endpoint.path);
+    if (batches.createdAtMs(batchId) !== null) return decoder;
+    const found = lookUpBatch({ client, batches, batchId, sentHeaders: this.#sentHeaders });
+    return new LateDecoder(found, decoder, (decoded) => meter.push(decoded));
   }
 
   #forward(controller: Dispatcher.DispatchController, chunk: Buffer): void {
