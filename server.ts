@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
 import { meetExpectations } from "./lib/gateway/expect-continue.ts";
+import { originForm } from "./lib/gateway/node-door.ts";
 import { buildDashboard } from "./lib/settings/build-dashboard.ts";
 import { type Env, isLoopback, parseEnv } from "./lib/settings/env.ts";
 
@@ -88,7 +89,8 @@ function requireNode(): void {
 
 /** Claude Code's probe is the one agents' path outside `/v1`. */
 function isAgentCall({ url = "/", method }: IncomingMessage): boolean {
-  return url.startsWith("/v1/") || (method === "HEAD" && url.startsWith("/api/hello"));
+  const path = originForm(url);
+  return path.startsWith("/v1/") || (method === "HEAD" && path.startsWith("/api/hello"));
 }
 
 function notYet(_: IncomingMessage, response: ServerResponse): void {

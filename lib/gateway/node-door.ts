@@ -11,13 +11,19 @@ export type CallTaker = { accept(arrival: Arrival, sink: Sink): Exchange; run(ex
 /** Serves one request of a Node HTTP server. */
 export function handleNode(req: IncomingMessage, res: ServerResponse, calls: CallTaker): void {
   const { method = "GET", url = "/", rawHeaders } = req;
-  const arrival: Arrival = { method, target: url, rawHeaders, body: new NodeBody(req) };
+  const arrival: Arrival = { method, target: originForm(url), rawHeaders, body: new NodeBody(req) };
   const exchange = calls.accept(arrival, new NodeSink(req, res));
   res.on("drain", () => exchange.resume());
   res.on("close", () => exchange.hangUp());
   // A write that meets a closed connection: "close" tells the same.
   res.on("error", () => {});
   calls.run(exchange);
+}
+
+/** A server must also take the absolute form of a target, though only clients of proxies send it (RFC 9112, 3.2.2). */
+export function originForm(target: string): string {
+  const path = target.startsWith("/") ? undefined : /^https?:\/\/[^/?#]*(\/.*)$/i.exec(target)?.[1];
+  return path ?? target;
 }
 
 class NodeBody implements ArrivalBody {

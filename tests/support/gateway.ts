@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
+import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { silentLog } from "../../lib/kit/log.ts";
@@ -92,6 +93,7 @@ export async function openDoor(
     if (door === "node") gateway.handleNode(req, res);
     else void serveWeb(gateway, req, res);
   });
+  meetExpectations(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const close = async () => {
