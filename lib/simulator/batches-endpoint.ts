@@ -1,8 +1,8 @@
 import { ApiError, invalidRequest, notFound } from "./api-error.ts";
+import { parseBetas, parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { asArray, asObject, asString, fail, isObject, onlyKeys } from "./field.ts";
 import { type BatchItem, MessageBatch, resultLine } from "./message-batch.ts";
-import { parseBetas, parseVersion } from "./message-request.ts";
 import { pageById } from "./paging.ts";
 import { readJson } from "./request-body.ts";
 import { wireId } from "./seeded.ts";

@@ -1,11 +1,12 @@
 import type { ApiError } from "./api-error.ts";
 import { invalidRequest, notFound } from "./api-error.ts";
+import { parseVersion } from "./api-version.ts";
 import { BlockProgress } from "./block-progress.ts";
 import type { CallPlan } from "./call-plan.ts";
 import type { Exchange } from "./exchange.ts";
 import { asInteger, asString, isObject, type JsonObject, onlyKeys } from "./field.ts";
 import { PING, sseEvent } from "./message-events.ts";
-import { parseMessageRequest, parseVersion } from "./message-request.ts";
+import { parseMessageRequest } from "./message-request.ts";
 import { noteRequest } from "./messages-endpoint.ts";
 import type { Rendering } from "./rendering.ts";
 import { readJson } from "./request-body.ts";

@@ -7,6 +7,8 @@ import type { SimulatedClock } from "./simulated-clock.ts";
 
 const RATE_LIMIT_HEADER = /^(anthropic-(ratelimit|fast|priority)-|x-ratelimit-|retry-after$)/;
 
+const WORKSPACE = { "anthropic-workspace-id": "wrkspc_01JwQvzr7rXLA5AGx3HKfFUJ" };
+
 const CALL = { kind: "call" } as const;
 
 /** Headers of the edge in front of the API, the same on every answer. */
@@ -114,6 +116,8 @@ export class Exchange {
       ...headers,
       "request-id": this.requestId,
       "anthropic-organization-id": this.#organizationId,
+      // Only a key belongs to a workspace.
+      ...(this.credential === "key" ? WORKSPACE : null),
       ...EDGE_HEADERS,
     });
   }

@@ -1,8 +1,8 @@
 import { ApiError } from "./api-error.ts";
+import { parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { fail } from "./field.ts";
 import type { StoredFile } from "./file-store.ts";
-import { parseVersion } from "./message-request.ts";
 import { type Part, readParts } from "./multipart.ts";
 import { pageByCursor, pageById } from "./paging.ts";
 import { tooLarge } from "./request-body.ts";

@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
-import { TIERS, type Tier } from "../anthropic/pools.ts";
+import { TIERS } from "../anthropic/pools.ts";
 import { AppError, messageOf } from "../kit/errors.ts";
 import { FAULTS, type Fault, type FaultRates } from "./faults.ts";
 import type { LimitOverrides } from "./organization-limits.ts";
+import { ACCOUNTING_MODES } from "./pool-meter.ts";
 import { type SimulatorOptions, startSimulator } from "./simulator.ts";
 
 const HELP = `A Claude API on this machine: real limits, headers, streams and errors, no key and no internet.
@@ -12,13 +13,18 @@ npm run simulator -- [options]
   --port P                 port on 127.0.0.1 (default 8787; 0 takes any free one)
   --tier TIER              published limits of start, build or scale (default start)
   --limits POOL=R/I/O      requests, input and output tokens a minute of one pool, such as opus-5.5=50/30000/8000;
-                           may be repeated; fast mode is opus-5.5/fast, a Priority Tier commitment opus-4.x/priority
+                           may be repeated; fast mode is opus-5.5/fast, a Priority Tier commitment opus-4.x/priority;
+                           surfaces have names too, of which requests count: batches, batch_queue, count_tokens, files,
+                           skills, web_search, agents_create, agents_read
   --fault NAME=SHARE       a share of calls that meets a fault, such as 529=0.05; may be repeated:
                            ${FAULTS.join(", ")}
   --seed N                 the same seed gives the same answers (default 1)
   --time-scale X           run X times as fast (default 1)
   --tokens-per-second N    speed of one answer (default 80)
   --first-token-ms N       time to its first token (default 400)
+  --batch-ms N             from the creation of a batch to its end (default 0: at once)
+  --accounting MODE        when output is charged: continuous, at-end or reserve (default continuous)
+  --acceleration           refuse use that grows too fast
   --help                   this text
 
 Point a client at it:  ANTHROPIC_BASE_URL=http://127.0.0.1:8787 ANTHROPIC_API_KEY=sk-ant-anything
@@ -34,13 +40,16 @@ export function parseSimulatorFlags(args: readonly string[]): SimulatorFlags {
     help: values.help ?? false,
     options: {
       port: number("port", values.port ?? "8787", { integer: true, from: 0, to: 65_535 }),
-      tier: tierOf(values.tier ?? "start"),
+      tier: oneOf("tier", values.tier ?? "start", TIERS),
       limits: limitsOf(values.limits ?? []),
       faults: faultsOf(values.fault ?? []),
       seed: number("seed", values.seed ?? "1", { integer: true, from: 0, to: 4_294_967_295 }),
       timeScale: number("time-scale", values["time-scale"] ?? "1", { from: 0.001, to: 100_000 }),
       tokensPerSecond: number("tokens-per-second", values["tokens-per-second"] ?? "80", { from: 1, to: 1e9 }),
       firstTokenMs: number("first-token-ms", values["first-token-ms"] ?? "400", { from: 0, to: 600_000 }),
+      batchMs: number("batch-ms", values["batch-ms"] ?? "0", { from: 0, to: 172_800_000 }),
+      accounting: oneOf("accounting", values.accounting ?? "continuous", ACCOUNTING_MODES),
+      acceleration: values.acceleration ? {} : null,
     },
   };
 }
@@ -58,6 +67,9 @@ function readArgs(args: readonly string[]) {
         "time-scale": { type: "string" },
         "tokens-per-second": { type: "string" },
         "first-token-ms": { type: "string" },
+        "batch-ms": { type: "string" },
+        accounting: { type: "string" },
+        acceleration: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -74,10 +86,10 @@ function number(flag: string, text: string, range: { integer?: boolean; from: nu
   throw new AppError("invalid_input", `--${flag} ${text}: must be ${kind} from ${range.from} to ${range.to}`);
 }
 
-function tierOf(text: string): Tier {
-  const tier = TIERS.find((name) => name === text);
-  if (tier) return tier;
-  throw new AppError("invalid_input", `--tier ${text}: must be one of ${TIERS.join(", ")}`);
+function oneOf<Value extends string>(flag: string, text: string, allowed: readonly Value[]): Value {
+  const value = allowed.find((name) => name === text);
+  if (value !== undefined) return value;
+  throw new AppError("invalid_input", `--${flag} ${text}: must be one of ${allowed.join(", ")}`);
 }
 
 function limitsOf(texts: readonly string[]): LimitOverrides {

@@ -1,12 +1,13 @@
 import { poolOf } from "../anthropic/pools.ts";
 import { hashRequest, planAnswer } from "./answer.ts";
 import { ApiError, invalidRequest } from "./api-error.ts";
+import type { ApiVersion } from "./api-version.ts";
 import { type CallPlan, planCall } from "./call-plan.ts";
 import type { Charge } from "./charge.ts";
 import { drawFault, refusalOf } from "./faults.ts";
 import { type LedgerEntry, NO_USAGE, toLedgerIterations, toLedgerUsage, UNANSWERED } from "./ledger.ts";
 import { MessageRendering } from "./message-rendering.ts";
-import { type ApiVersion, type MessageRequest, parseMessageRequest } from "./message-request.ts";
+import { type MessageRequest, parseMessageRequest } from "./message-request.ts";
 import { lookUpPrompt } from "./prompt-lookup.ts";
 import { seeded, wireId } from "./seeded.ts";
 import type { Wishes } from "./simulator-headers.ts";

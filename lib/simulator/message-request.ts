@@ -1,5 +1,6 @@
 import type { Lane } from "../anthropic/pools.ts";
 import { ApiError, invalidRequest, notFound } from "./api-error.ts";
+import type { ApiVersion } from "./api-version.ts";
 import { checkCacheControl, type PromptMessage, parseBlocks, parseMessages } from "./content-blocks.ts";
 import {
   asArray,
@@ -14,7 +15,9 @@ import {
   type JsonObject,
   onlyKeys,
 } from "./field.ts";
+import { optional } from "./json-fields.ts";
 import { findModel, type SimulatedModel } from "./models.ts";
+import { parseToolChoice, parseTools, type ToolChoice } from "./tool-request.ts";
 
 /** A request to `/v1/messages` or `/v1/messages/count_tokens` that the API would accept. */
 export type MessageRequest = {
@@ -23,8 +26,7 @@ export type MessageRequest = {
   messages: PromptMessage[];
   system: JsonObject[];
   tools: JsonObject[];
-  /** `auto` unless the caller forces or forbids tools. */
-  toolChoice: { type: "auto" | "any" | "none" } | { type: "tool"; name: string };
+  toolChoice: ToolChoice;
   stream: boolean;
   lane: Lane;
   /** What `usage.speed` says. */
@@ -46,8 +48,6 @@ export type MessageRequest = {
   /** Who answers when the model refuses, in order. */
   fallbacks: SimulatedModel[];
 };
-
-export type ApiVersion = "2023-06-01" | "2026-10-21";
 
 const CREATE_KEYS = new Set([
   ...["model", "max_tokens", "messages", "system", "stream", "tools", "tool_choice", "thinking", "metadata"],
@@ -71,7 +71,6 @@ const DEFAULT_FALLBACK = "claude-opus-4-8";
 const SAMPLING_KEYS = ["temperature", "top_p", "top_k"];
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
-const TOOL_NAME = /^[a-zA-Z0-9_-]{1,128}$/;
 
 export type RequestContext = { endpoint: "messages" | "count_tokens"; version: ApiVersion; betas: readonly string[] };
 
@@ -126,29 +125,6 @@ export function parseMessageRequest(body: unknown, context: RequestContext): Mes
   return { ...request, model, speed, lane };
 }
 
-/** `anthropic-version`: required, and one of two. */
-export function parseVersion(header: string | undefined): ApiVersion {
-  if (header === undefined) throw invalidRequest("anthropic-version: header is required");
-  if (header === "2023-06-01" || header === "2026-10-21") return header;
-  throw invalidRequest(`anthropic-version: "${header}" is not a valid version`);
-}
-
-/** `anthropic-beta`: names ending in a date, comma separated. */
-export function parseBetas(header: string | undefined): string[] {
-  const betas = (header ?? "")
-    .split(",")
-    .map((beta) => beta.trim())
-    .filter(Boolean);
-  const unknown = betas.filter((beta) => !/^[a-z0-9][a-z0-9-]*-\d{4}-?\d{2}-?\d{2}$/.test(beta));
-  if (unknown.length > 0) {
-    const names = unknown.map((beta) => `\`${beta}\``).join(", ");
-    throw invalidRequest(
-      `Unexpected value(s) ${names} for the \`anthropic-beta\` header. Please consult our documentation at docs.claude.com or try again without the header.`,
-    );
-  }
-  return betas;
-}
-
 const keySets = new Map<string, ReadonlySet<string>>();
 
 function knownKeys(context: RequestContext): ReadonlySet<string> {
@@ -164,10 +140,6 @@ function knownKeys(context: RequestContext): ReadonlySet<string> {
   return keys;
 }
 
-function optional<Value>(value: unknown, parse: (value: unknown) => Value): Value | undefined {
-  return value === undefined || value === null ? undefined : parse(value);
-}
-
 function parseSystem(value: unknown): JsonObject[] {
   if (value === undefined || value === "") return [];
   if (typeof value === "string") return [{ type: "text", text: value }];
@@ -176,42 +148,6 @@ function parseSystem(value: unknown): JsonObject[] {
     if (isObject(block) && block.type !== "text") fail(`system.${index}.type`, "Input should be 'text'");
   }
   return parseBlocks(value, "system");
-}
-
-function parseTools(value: unknown): JsonObject[] {
-  const tools = (optional(value, (given) => asArray(given, "tools")) ?? []).map((entry, index) => {
-    const path = `tools.${index}`;
-    const tool = asObject(entry, path);
-    checkCacheControl(tool.cache_control, `${path}.cache_control`);
-    const type = tool.type ?? "custom";
-    if (type === "custom") {
-      const toolName = asString(tool.name, `${path}.custom.name`);
-      if (!TOOL_NAME.test(toolName)) {
-        fail(`${path}.custom.name`, `String should match pattern '${TOOL_NAME.source}'`);
-      }
-      const schema = asObject(tool.input_schema, `${path}.custom.input_schema`);
-      asOneOf(schema.type, `${path}.custom.input_schema.type`, ["object"]);
-    } else {
-      asString(type, `${path}.type`);
-    }
-    return tool;
-  });
-  const names = tools.map((tool) => tool.name).filter((toolName) => toolName !== undefined);
-  if (new Set(names).size < names.length) fail("tools", "Tool names must be unique.");
-  return tools;
-}
-
-function parseToolChoice(value: unknown, tools: readonly JsonObject[]): MessageRequest["toolChoice"] {
-  const choice = optional(value, (given) => asObject(given, "tool_choice"));
-  if (!choice) return { type: "auto" };
-  const type = asOneOf(choice.type, "tool_choice.type", ["auto", "any", "tool", "none"]);
-  if (type !== "none" && tools.length === 0) {
-    throw invalidRequest("tool_choice may only be specified while providing tools.");
-  }
-  if (type !== "tool") return { type };
-  const name = asString(choice.name, "tool_choice.tool.name");
-  if (!tools.some((tool) => tool.name === name)) throw invalidRequest(`Tool '${name}' not found in provided tools`);
-  return { type, name };
 }
 
 function parseGeo(value: unknown): string {

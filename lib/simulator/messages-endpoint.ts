@@ -1,7 +1,8 @@
 import { poolOf } from "../anthropic/pools.ts";
+import { parseBetas, parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { MessageRendering } from "./message-rendering.ts";
-import { type MessageRequest, parseBetas, parseMessageRequest, parseVersion } from "./message-request.ts";
+import { type MessageRequest, parseMessageRequest } from "./message-request.ts";
 import { countPromptTokens, promptBlocks } from "./prompt-tokens.ts";
 import { exceeds } from "./rate-limit-refusal.ts";
 import { readJson } from "./request-body.ts";

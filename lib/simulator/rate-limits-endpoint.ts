@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { getPool, POOLS, poolOf } from "../anthropic/pools.ts";
 import { notFound } from "./api-error.ts";
+import { parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { asOneOf } from "./field.ts";
-import { parseVersion } from "./message-request.ts";
 import { findModel, SIMULATED_MODELS } from "./models.ts";
 import type { OrganizationLimits } from "./organization-limits.ts";
 import { pageByCursor } from "./paging.ts";

@@ -1,5 +1,6 @@
 import * as agents from "./agents-endpoint.ts";
 import { ApiError, methodNotAllowed, notFound } from "./api-error.ts";
+import { parseBetas, parseVersion } from "./api-version.ts";
 import * as batches from "./batches-endpoint.ts";
 import { createChatCompletion } from "./chat-completions-endpoint.ts";
 import { createCompletion } from "./complete-endpoint.ts";
@@ -7,7 +8,6 @@ import * as environments from "./environments-endpoint.ts";
 import type { Exchange } from "./exchange.ts";
 import { refusalOf } from "./faults.ts";
 import * as files from "./files-endpoint.ts";
-import { parseBetas, parseVersion } from "./message-request.ts";
 import { countTokens, createMessage } from "./messages-endpoint.ts";
 import { getModel, listModels } from "./models-endpoint.ts";
 import { exceeds } from "./rate-limit-refusal.ts";

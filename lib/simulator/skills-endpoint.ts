@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { invalidRequest } from "./api-error.ts";
+import { type ApiVersion, parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { fail } from "./field.ts";
 import { readField } from "./files-endpoint.ts";
-import { type ApiVersion, parseVersion } from "./message-request.ts";
 import { readParts } from "./multipart.ts";
 import { pageByCursor } from "./paging.ts";
 import { tooLarge } from "./request-body.ts";

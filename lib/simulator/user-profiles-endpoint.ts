@@ -1,7 +1,7 @@
+import { parseVersion } from "./api-version.ts";
 import type { Exchange } from "./exchange.ts";
 import { asObject, asOneOf, asString, isObject, type JsonObject, onlyKeys } from "./field.ts";
 import { optional, readObject, stringMap, timestamp } from "./json-fields.ts";
-import { parseVersion } from "./message-request.ts";
 import { pageByCursor, pageById } from "./paging.ts";
 import { wireId } from "./seeded.ts";
 import type { SimulatorState } from "./simulator-state.ts";

@@ -54,7 +54,7 @@ test.each([
 
 test("the command line is read whole", () => {
   const { options } = parseSimulatorFlags(
-    "--port 0 --tier build --seed 5 --time-scale 2.5 --tokens-per-second 40 --limits opus-5.5=50/30000/8000 --limits opus-5.5/fast=5/6/7 --fault 529=0.1".split(
+    "--port 0 --tier build --seed 5 --time-scale 2.5 --tokens-per-second 40 --limits opus-5.5=50/30000/8000 --limits opus-5.5/fast=5/6/7 --fault 529=0.1 --batch-ms 5000 --accounting reserve --acceleration".split(
       " ",
     ),
   );
@@ -65,6 +65,9 @@ test("the command line is read whole", () => {
     timeScale: 2.5,
     tokensPerSecond: 40,
     firstTokenMs: 400,
+    batchMs: 5_000,
+    accounting: "reserve",
+    acceleration: {},
     limits: {
       "opus-5.5": { requests: 50, input_tokens: 30_000, output_tokens: 8_000 },
       "opus-5.5/fast": { requests: 5, input_tokens: 6, output_tokens: 7 },
@@ -76,6 +79,7 @@ test("the command line is read whole", () => {
 test.each([
   ["--speed 5", /--speed/],
   ["--port 99999", /--port 99999: must be a whole number from 0 to 65535/],
+  ["--accounting never", /--accounting never: must be one of continuous, at-end, reserve/],
   ["--tier gold", /--tier gold: must be one of start, build, scale/],
   ["--limits opus-5.5=5", /--limits opus-5.5=5: write POOL=REQUESTS\/INPUT\/OUTPUT/],
   ["--limits opus-5.5=0/1/1", /each at least 1 a minute/],

@@ -124,3 +124,24 @@ describe("a fault", () => {
     expect(share(500)).toBeGreaterThan(0.1);
   });
 });
+
+test.each([
+  ["/v1/files", "529", 529],
+  ["/v1/models", "500", 500],
+  ["/v1/skills", "429-windowless", 429],
+  ["/v1/messages/batches/x/results", "spend-cap", 429],
+])("%s meets the fault %s too", async (path, fault, status) => {
+  const { simulator } = await simulate();
+  const headers = { "x-api-key": "sk-ant-x", "anthropic-version": "2026-10-21", "x-simulator-fault": fault };
+  const response = await fetch(simulator.url + path, { headers });
+  expect(response.status).toBe(status);
+  expect(simulator.ledger.entries).toMatchObject([{ status, fault, billed: false, endpoint: path }]);
+});
+
+test("a surface without a model is reset before its headers too", async () => {
+  const { simulator } = await simulate();
+  const headers = { "x-api-key": "sk-ant-x", "anthropic-version": "2026-10-21", "x-simulator-fault": "reset" };
+  await expect(fetch(`${simulator.url}/v1/files`, { headers })).rejects.toThrow();
+  await simulator.idle();
+  expect(simulator.ledger.entries).toMatchObject([{ status: 0, fault: "reset" }]);
+});

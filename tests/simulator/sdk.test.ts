@@ -54,6 +54,7 @@ describe("the official SDK", () => {
       expect(response.headers.get(name)).toBe(value);
     }
     expect(response.headers.get("anthropic-organization-id")).toBeTruthy();
+    expect(response.headers.get("anthropic-workspace-id")).toMatch(/^wrkspc_/);
   });
 
   test("streams the same message that it gets whole", async () => {
