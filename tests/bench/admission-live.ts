@@ -81,12 +81,13 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   await server.stop();
   await simulator.close();
   const sends = after.sends - before.sends;
-  const limit =
-    (LIMITS.output_tokens / 60) * seconds * (scenario === "halved" ? 0.75 : scenario === "foreign" ? 0.8 : 1);
+  // What the bucket gave: its refill, and what was taken off its level; a fifth of the refill went to others.
+  const part = scenario === "halved" ? 0.75 : scenario === "foreign" ? 0.8 : 1;
+  const given = (LIMITS.output_tokens / 60) * seconds * part + before.level - after.level;
   return {
     ...{ scenario, seconds, sends, client429 },
     upstream429: (after.refused - before.refused) / Math.max(1, sends),
-    goodput: (after.output - before.output) / limit,
+    goodput: (after.output - before.output) / given,
     waitS: Object.fromEntries(
       CLASSES.map((name) => [
         name,
@@ -139,9 +140,10 @@ async function drainUnseen(simulator: Simulator, signal: AbortSignal): Promise<v
   }
 }
 
-function reading(simulator: Simulator): { sends: number; refused: number; output: number } {
+function reading(simulator: Simulator): { sends: number; refused: number; output: number; level: number } {
   const { calls, byStatus, usage } = simulator.ledger.sums;
-  return { sends: calls, refused: byStatus["429"] ?? 0, output: usage.output };
+  const level = simulator.levels()[POOL]?.output_tokens.level ?? 0;
+  return { sends: calls, refused: byStatus["429"] ?? 0, output: usage.output, level };
 }
 
 function quantile(values: number[], share: number): number {
