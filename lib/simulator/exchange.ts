@@ -46,7 +46,7 @@ export class Exchange {
   /** By what the caller is known; null until that is checked. */
   credential: Credential | null = null;
   /** How errors are written; endpoints of another shape set their own. */
-  errorBody: (error: ApiError, requestId: string) => object = (error, requestId) => error.body(requestId);
+  errorBody = apiErrorBody;
   #organizationId: string;
   #pollMs: number;
   #status = 0;
@@ -198,6 +198,10 @@ export class Exchange {
       }
     });
   }
+}
+
+function apiErrorBody(error: ApiError, requestId: string): object {
+  return error.body(requestId);
 }
 
 let dated = { second: Number.NaN, text: "" };

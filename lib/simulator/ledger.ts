@@ -171,7 +171,11 @@ export function toLedgerIterations(tally: Tally): LedgerIteration[] {
 }
 
 function addUsage(sum: LedgerUsage, usage: LedgerUsage): void {
-  for (const key of Object.keys(NO_USAGE) as (keyof LedgerUsage)[]) sum[key] += usage[key];
+  sum.inputTokens += usage.inputTokens;
+  sum.cacheWrite5m += usage.cacheWrite5m;
+  sum.cacheWrite1h += usage.cacheWrite1h;
+  sum.cacheRead += usage.cacheRead;
+  sum.output += usage.output;
 }
 
 function emptySums(): LedgerSums {

@@ -27,17 +27,21 @@ export type Tally = PromptUsage & { outputTokens: number; webSearches: number; t
 
 /** Sums what has begun when `produced` tokens of the answer are there. */
 export function tallyAt(turns: readonly Turn[], produced: number): Tally {
-  const tally: Tally = { ...noPrompt(), outputTokens: produced, webSearches: 0, turns: [] };
+  const sum = noPrompt();
+  const tallied: TurnUsage[] = [];
+  let webSearches = 0;
   for (const turn of turns) {
     if (turn.fromOutput > produced) continue;
     const made = Math.max(0, Math.min(turn.outputTokens, produced - turn.fromOutput));
     const outputTokens = turn.inTotals ? made : turn.outputTokens;
-    const { type, model, billed, prompt } = turn;
-    tally.turns.push({ type, model, billed, ...pickPrompt(prompt), outputTokens });
-    tally.webSearches += turn.webSearches;
-    if (turn.inTotals) addPrompt(tally, prompt);
+    const { type, model, billed } = turn;
+    const { inputTokens, cacheWrite5m, cacheWrite1h, cacheRead } = turn.prompt;
+    tallied.push({ inputTokens, cacheWrite5m, cacheWrite1h, cacheRead, type, model, billed, outputTokens });
+    webSearches += turn.webSearches;
+    if (turn.inTotals) addPrompt(sum, turn.prompt);
   }
-  return tally;
+  const { inputTokens, cacheWrite5m, cacheWrite1h, cacheRead } = sum;
+  return { inputTokens, cacheWrite5m, cacheWrite1h, cacheRead, outputTokens: produced, webSearches, turns: tallied };
 }
 
 /** The tokens of all turns that cost money. */
@@ -63,10 +67,6 @@ export function promptTotal(prompt: PromptUsage): number {
 /** What of a prompt counts as input: cache reads are free in all pools but the oldest. */
 export function countedInput(prompt: PromptUsage, cacheReadsCount: boolean): number {
   return prompt.inputTokens + prompt.cacheWrite5m + prompt.cacheWrite1h + (cacheReadsCount ? prompt.cacheRead : 0);
-}
-
-function pickPrompt({ inputTokens, cacheWrite5m, cacheWrite1h, cacheRead }: PromptUsage): PromptUsage {
-  return { inputTokens, cacheWrite5m, cacheWrite1h, cacheRead };
 }
 
 function addPrompt(sum: PromptUsage, prompt: PromptUsage): void {
