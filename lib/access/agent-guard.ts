@@ -94,6 +94,12 @@ export class AgentGuard {
     return judgeAgent(this.#agents.get(agentId));
   }
 
+  /** Whether an agent's settings are about what a call's body says, which has to be read exactly then. */
+  readsBodies(agentId: string): boolean {
+    const settings = this.#agents.get(agentId)?.settings;
+    return settings === undefined || settings.allowedModels !== null || isBoundByUse(settings);
+  }
+
   /**
    * What the database knows of this month. It never lowers what memory has: it lags behind by what is not drained yet,
    * and brings what an earlier process or another instance spent. The first time must come after everything that an
@@ -173,14 +179,16 @@ export class AgentGuard {
   }
 }
 
-function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): Held {
+function isBoundByUse(settings: AgentSettings): boolean {
   const { inputTokensPerMinute, outputTokensPerMinute, dailyBudgetNanoUsd, monthlyBudgetNanoUsd } = settings;
-  const isBound =
-    inputTokensPerMinute !== null ||
-    outputTokensPerMinute !== null ||
-    dailyBudgetNanoUsd !== null ||
-    monthlyBudgetNanoUsd !== null;
-  if (!isBound) return { input: 0, output: 0, cost: 0 };
+  return [inputTokensPerMinute, outputTokensPerMinute, dailyBudgetNanoUsd, monthlyBudgetNanoUsd].some(
+    (bound) => bound !== null,
+  );
+}
+
+function hold(settings: AgentSettings, estimate: (() => CallEstimate) | null): Held {
+  const { inputTokensPerMinute, outputTokensPerMinute } = settings;
+  if (!isBoundByUse(settings)) return { input: 0, output: 0, cost: 0 };
   if (estimate === null) return { input: 0, output: 0, cost: null };
   const { inputTokens, maxOutputTokens, worstCaseNanoUsd } = estimate();
   return {

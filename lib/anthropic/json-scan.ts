@@ -66,7 +66,13 @@ export function parseValue(value: Buffer | undefined, maxBytes = 1_048_576): unk
   }
 }
 
-function matchKey<Key extends string>(json: Buffer, start: number, end: number, keys: readonly Key[]): Key | null {
+/** Which of the keys the JSON string from `start` up to `end` spells, quotes included; null for any other. */
+export function matchKey<Key extends string>(
+  json: Buffer,
+  start: number,
+  end: number,
+  keys: readonly Key[],
+): Key | null {
   const length = end - start - 2;
   for (const key of keys) {
     if (key.length === length && json[start + 1] === key.charCodeAt(0)) {

@@ -125,14 +125,16 @@ export class CallBook {
    * is held for a call that may go out is given back when the call is recorded, whichever way it ends.
    */
   admit(body: Buffer | null): Denial | null {
-    const head = body && readRequestHead(body);
+    const agent = this.#agentKey;
+    const { guard } = this.#context;
+    // Where nothing depends on what a body says but the books, which believe the answer, its two ends are enough.
+    const isQuick = agent === null || guard === null || !guard.readsBodies(agent.id);
+    const head = body && readRequestHead(body, isQuick);
     this.#head = head;
     this.#model = head?.model ?? null;
     this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
     if (head?.speed === "fast") this.#lane = "fast";
     this.#attribution = this.#attribute(head?.userId ?? null);
-    const agent = this.#agentKey;
-    const { guard } = this.#context;
     if (agent === null || guard === null) return null;
     const { kind } = this.#endpoint;
     if (kind === "free" || kind === "batch_results") return guard.judgeAgent(agent.id);

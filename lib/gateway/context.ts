@@ -25,7 +25,11 @@ export type GatewayContext = {
   organizations: Organizations;
   limits: { observe(place: Place, observed: ObservedLimit[], sentAtMs: number): void };
   /** Holds agents to their settings; null where none has any. */
-  guard: { admit(request: AdmitRequest): Admission; judgeAgent(agentId: string): Denial | null } | null;
+  guard: {
+    admit(request: AdmitRequest): Admission;
+    judgeAgent(agentId: string): Denial | null;
+    readsBodies(agentId: string): boolean;
+  } | null;
   /** As operators have set them at the moment. */
   settings: { readonly current: GatewaySettings };
   /** Takes the windows of claude.ai subscriptions. */

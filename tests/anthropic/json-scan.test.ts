@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { findEdgeValues } from "../../lib/anthropic/json-edges.ts";
 import { findTopLevelValues } from "../../lib/anthropic/json-scan.ts";
 import { readRequestHead } from "../../lib/anthropic/request-head.ts";
 import { Random } from "../support/random.ts";
@@ -34,6 +35,51 @@ test("the scanner survives random garbage and damaged documents", () => {
     );
     expect(() => readRequestHead(noise)).not.toThrow();
   }
+});
+
+test("read from its end alone a document says the same as to JSON.parse, the last of equal keys included", () => {
+  const random = new Random(99);
+  for (let run = 0; run < 3_000; run += 1) {
+    const text = randomObject(random, 0) + space(random);
+    const parsed: Record<string, unknown> = JSON.parse(text);
+    const found = findEdgeValues(Buffer.from(text), KEYS, { front: 0, tail: text.length * 4 });
+    for (const key of ["model", "stream", "at"] as const) {
+      const value = found.get(key);
+      expect(value === undefined ? undefined : JSON.parse(value.toString()), `${key} of ${text}`).toEqual(
+        Object.hasOwn(parsed, key) ? parsed[key] : undefined,
+      );
+    }
+  }
+});
+
+test("what stands at the edges of a document is never misread, wherever the edges lie and whatever is damaged", () => {
+  const random = new Random(4);
+  for (let run = 0; run < 6_000; run += 1) {
+    const members = ["model", "stream", "at", "be"].map((key) => `"${key}"${space(random)}:${randomValue(random, 1)}`);
+    const text = `{${members.sort(() => random.next() - 0.5).join(`${space(random)},`)}}`;
+    const bytes = Buffer.from(text);
+    const edges = { front: random.int(bytes.length + 2), tail: random.int(bytes.length + 2) };
+    const parsed: Record<string, unknown> = JSON.parse(text);
+    for (const [key, value] of findEdgeValues(bytes, KEYS, edges)) {
+      expect(JSON.parse(value.toString()), `${key} of ${text} with ${JSON.stringify(edges)}`).toEqual(parsed[key]);
+    }
+    for (let hit = random.int(4); hit >= 0; hit -= 1) bytes[random.int(bytes.length)] = random.int(256);
+    expect(() => findEdgeValues(bytes.subarray(0, random.int(bytes.length + 1)), KEYS, edges)).not.toThrow();
+  }
+});
+
+test("a long body is read quickly where its model stands at either end, and exactly where it does not", () => {
+  const prompt = [{ role: "user", content: '"model":"no", '.repeat(9_000) }];
+  const read = (body: object) => readRequestHead(Buffer.from(JSON.stringify(body)), true);
+  expect(read({ model: "m", max_tokens: 5, messages: prompt, stream: true, metadata: { user_id: "u" } })).toEqual({
+    ...{ model: "m", maxTokens: 5, stream: true, speed: null, userId: "u" },
+  });
+  expect(read({ messages: prompt, max_tokens: 5, model: "m" })).toMatchObject({ model: "m", maxTokens: 5 });
+  expect(read({ messages: prompt, model: "m", system: prompt })).toMatchObject({ model: "m" });
+  const twice = Buffer.from(
+    `{"model":"first","messages":${JSON.stringify(prompt)},"model":"last","tools":${JSON.stringify(prompt)}}`,
+  );
+  expect(readRequestHead(twice).model).toBe("last");
 });
 
 test("long strings with escaped quotes at every distance are stepped over whole", () => {
