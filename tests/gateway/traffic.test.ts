@@ -50,9 +50,9 @@ describe.each(DOORS)("through the %s door", (door) => {
     const answers = await Promise.all(Array.from({ length: 612 }, (_, index) => call({}, index % 2 === 0)));
     expect(answers.every(({ type }) => type === "message")).toBe(true);
     expect(refusedUpstream(simulator)).toBe(0);
-    const waited = gateway.records.calls.filter(({ waitMs }) => waitMs > 0);
-    expect(waited.length).toBeGreaterThan(0);
-    expect(waited.at(-1)?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
+    const [longest] = [...gateway.records.calls].sort((a, b) => b.waitMs - a.waitMs);
+    expect(longest?.waitMs).toBeGreaterThan(0);
+    expect(longest?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
   });
 
   test("an upstream's 429 is never the client's: the call goes again when there is room", async () => {
