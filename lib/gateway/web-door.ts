@@ -21,7 +21,7 @@ export function handleWeb(request: Request, calls: CallTaker): Promise<Response>
       ...{ method: request.method, target: url.pathname + url.search, rawHeaders, body },
       scheme: url.protocol.slice(0, -1),
     };
-    const sink = new WebSink(request.method, resolve, reject);
+    const sink = new WebSink(request, resolve, reject);
     const exchange = calls.accept(arrival, sink);
     sink.client = exchange;
     request.signal.addEventListener("abort", () => exchange.cut());
@@ -68,14 +68,15 @@ type Client = { resume(): void; hangUp(): void };
 
 class WebSink implements Sink {
   client: Client | null = null;
-  readonly #method: string;
+  /** Held while the call is open: a Request that is collected as garbage no longer tells that its client has left. */
+  readonly #request: Request;
   readonly #resolve: (response: Response) => void;
   readonly #reject: (error: Error) => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   #hasStarted = false;
 
-  constructor(method: string, resolve: (response: Response) => void, reject: (error: Error) => void) {
-    this.#method = method;
+  constructor(request: Request, resolve: (response: Response) => void, reject: (error: Error) => void) {
+    this.#request = request;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -86,7 +87,7 @@ class WebSink implements Sink {
     const headers = new Headers();
     for (let at = 0; at + 1 < rawHeaders.length; at += 2)
       headers.append(rawHeaders[at] ?? "", rawHeaders[at + 1] ?? "");
-    const hasBody = this.#method !== "HEAD" && status !== 204 && status !== 205 && status !== 304;
+    const hasBody = this.#request.method !== "HEAD" && status !== 204 && status !== 205 && status !== 304;
     const response = new Response(hasBody ? this.#body() : null, { status, statusText: reason, headers });
     this.#hasStarted = true;
     this.#resolve(response);
