@@ -19,6 +19,7 @@ import { Metrics } from "./overview/metrics.ts";
 import { OverviewHub } from "./overview/overview-hub.ts";
 import { Refusals } from "./overview/refusals.ts";
 import type { GatewayState } from "./overview/schema.ts";
+import { Waits } from "./overview/waits.ts";
 import { type Env, isLoopback, parseEnv } from "./settings/env.ts";
 import { readSecrets } from "./settings/secrets.ts";
 import { VERSION } from "./settings/version.ts";
@@ -110,7 +111,8 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
   const loopback = isLoopback(env.HOST);
   const overview: OverviewHub = new OverviewHub({
-    ...{ clock, live, limits, costs, refusals },
+    ...{ clock, live, limits, costs, refusals, waits: new Waits({ clock }) },
+    traffic: () => traffic.snapshot(),
     alerts: () => alerting.engine.current(),
     gateway: () => gatewayState(),
   });

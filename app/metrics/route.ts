@@ -2,7 +2,7 @@ import { z } from "zod";
 import { operatorDoor } from "#lib/http.ts";
 
 /** For Prometheus; give it the admin token as its bearer token. */
-export const GET = operatorDoor(z.object({}), async ({ metrics, overview }) => {
-  const { contentType, text } = await metrics.render(overview.first());
+export const GET = operatorDoor(z.object({}), async ({ metrics, overview, traffic }) => {
+  const { contentType, text } = await metrics.render(overview.first(), traffic.snapshot());
   return new Response(text, { headers: { "content-type": contentType, "cache-control": "no-store" } });
 });

@@ -40,6 +40,10 @@ const TOKENS: Record<string, Pair> = {
   fable: ["#857D00", "#D2CE4C"],
   mythos: ["#857D00", "#D2CE4C"],
   other: ["#50575F", "#6B727C"],
+  "class-critical": ["#111C36", "#F1F5FD"],
+  "class-high": ["#2C4775", "#AEC3E8"],
+  "class-normal": ["#4C72B4", "#7793C4"],
+  "class-low": ["#8496B0", "#566D95"],
   shadow: ["0 6px 24px rgb(20 23 28 / 14%)", "0 6px 24px rgb(0 0 0 / 55%)"],
 };
 

@@ -10,6 +10,7 @@ import { CostPanel } from "./cost-panel.tsx";
 import { HeroPanel } from "./hero-panel.tsx";
 import { LimitsMatrix } from "./limits-matrix.tsx";
 import classes from "./overview-view.module.css";
+import { QueuePanel } from "./queue-panel.tsx";
 import { RefusalsPanel } from "./refusals-panel.tsx";
 
 type OverviewViewProps = {
@@ -43,7 +44,8 @@ export function OverviewView({ overview, rangeSeconds, picked, onPick }: Overvie
           <LimitsMatrix overview={overview} chosen={chosen} onChoose={onPick} />
         </>
       )}
-      <div className={classes.pair}>
+      <div className={classes.row}>
+        <QueuePanel queue={overview.queue} />
         <RefusalsPanel refusals={overview.refusals} />
         <CostPanel cost={overview.cost} />
       </div>

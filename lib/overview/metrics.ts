@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import type { TrafficSnapshot } from "../traffic/schema.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { Overview } from "./schema.ts";
 
@@ -20,6 +21,11 @@ export class Metrics {
   readonly #used = this.#gauge("headroom_limit_used", "What of the limit is in use.", LIMITER_LABELS);
   readonly #open = this.#gauge("headroom_open_calls", "Calls that have arrived and not ended.", []);
   readonly #spool = this.#gauge("headroom_spool_rows", "Recorded calls that are not in the database yet.", []);
+  readonly #waiting = this.#gauge("headroom_waiting_calls", "Calls that wait for room, by class.", ["class"]);
+  readonly #oldest = this.#gauge("headroom_oldest_wait_seconds", "How long the oldest of them has waited.", ["class"]);
+  readonly #shed = this.#gauge("headroom_shed_calls", "Calls that traffic control refused since the start.", [
+    "reason",
+  ]);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
   /** Takes a call that has ended. */
@@ -38,7 +44,10 @@ export class Metrics {
   }
 
   /** The text that Prometheus reads. */
-  async render({ pools, gateway, alerts }: Overview): Promise<{ contentType: string; text: string }> {
+  async render(
+    { pools, gateway, alerts, queue }: Overview,
+    { counts }: TrafficSnapshot,
+  ): Promise<{ contentType: string; text: string }> {
     for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
     for (const { upstream, pool, lane, limiters } of pools) {
       for (const { limiter, limit, used } of limiters) {
@@ -46,6 +55,11 @@ export class Metrics {
         this.#used.set({ upstream, pool, lane, limiter }, used);
       }
     }
+    for (const { class: name, waiting, oldestWaitS } of queue) {
+      this.#waiting.set({ class: name }, waiting);
+      this.#oldest.set({ class: name }, oldestWaitS);
+    }
+    for (const [reason, calls] of Object.entries(counts.shed)) this.#shed.set({ reason }, calls);
     for (const { state } of alerts) this.#alerts.inc({ state });
     this.#open.set(gateway.openCalls);
     this.#spool.set(gateway.spoolRows);

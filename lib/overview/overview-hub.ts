@@ -2,11 +2,13 @@ import type { Alert } from "../alerts/schema.ts";
 import type { Limiter } from "../anthropic/pools.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { LimitBook } from "../limits/limit-book.ts";
+import type { TrafficSnapshot } from "../traffic/schema.ts";
 import { type LiveUsage, WINDOW_SECONDS } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { Costs } from "./costs.ts";
 import type { Refusals } from "./refusals.ts";
 import type { AgentUse, GatewayState, Overview } from "./schema.ts";
+import type { Waits } from "./waits.ts";
 
 const FIRST_CALLS = 50;
 const UPDATE_SECONDS = 90;
@@ -19,7 +21,9 @@ export type OverviewSources = {
   limits: LimitBook;
   costs: Costs;
   refusals: Refusals;
+  waits: Waits;
   alerts: () => Alert[];
+  traffic: () => TrafficSnapshot;
   gateway: () => GatewayState;
 };
 
@@ -44,6 +48,7 @@ export class OverviewHub {
     if (this.#watchers.size > 0 && this.#fresh.length < FIRST_CALLS) this.#fresh.unshift(call);
     this.#sources.costs.add(call);
     this.#sources.refusals.add(call);
+    this.#sources.waits.add(call);
   }
 
   /** Takes what an earlier process had recorded, newest first. */
@@ -101,7 +106,7 @@ export class OverviewHub {
   }
 
   #overview(seconds: number, calls: CallRecord[]): Overview {
-    const { clock, live, limits, costs, refusals, alerts, gateway } = this.#sources;
+    const { clock, live, limits, costs, refusals, waits, alerts, traffic, gateway } = this.#sources;
     const nowMs = clock.now();
     const now = Math.floor(nowMs / 1000);
     const seen = limits.states();
@@ -116,6 +121,7 @@ export class OverviewHub {
       calls,
       alerts: alerts(),
       refusals: refusals.list(),
+      queue: waits.state(traffic()),
       cost: costs.today(),
     };
   }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Alert } from "../alerts/schema.ts";
 import { PoolState } from "../limits/schema.ts";
+import { TrafficClass } from "../traffic/schema.ts";
 import { CallRecord } from "../usage/schema.ts";
 
 /** Use per second of one pool, one entry a second. The newest seconds hold estimates for streams still open. */
@@ -70,6 +71,15 @@ export const Overview = z.object({
   alerts: z.array(Alert),
   /** Refused calls of the last 60 minutes by cause, by minute, oldest first. */
   refusals: z.array(z.object({ refusal: z.string(), total: z.int(), minutes: z.array(z.int()) })),
+  /** By class, most important first: what waits for room now, and how long calls have waited in the last 5 minutes. */
+  queue: z.array(
+    z.object({
+      class: TrafficClass,
+      waiting: z.int(),
+      oldestWaitS: z.number(),
+      p95WaitS: z.number().nullable(),
+    }),
+  ),
   cost: z.object({
     todayNanoUsd: z.int(),
     lastMinuteNanoUsd: z.int(),

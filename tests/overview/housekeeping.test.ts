@@ -14,6 +14,8 @@ import { Housekeeping } from "../../lib/overview/housekeeping.ts";
 import { OverviewHub } from "../../lib/overview/overview-hub.ts";
 import { Refusals } from "../../lib/overview/refusals.ts";
 import type { GatewayState } from "../../lib/overview/schema.ts";
+import { Waits } from "../../lib/overview/waits.ts";
+import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { Drain } from "../../lib/usage/drain.ts";
 import { LiveUsage } from "../../lib/usage/live-usage.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
@@ -44,7 +46,12 @@ function startProcess(clock: ManualClock, database: Database = stored.database) 
   const costs = new Costs({ clock });
   const refusals = new Refusals({ clock });
   const gateway = () => ({ upstream: "default" }) as GatewayState;
-  const overview = new OverviewHub({ clock, live, limits, costs, refusals, alerts: () => [], gateway });
+  const controller = new TrafficController({ random: () => 0 });
+  const overview = new OverviewHub({
+    ...{ clock, live, limits, costs, refusals, gateway, waits: new Waits({ clock }) },
+    alerts: () => [],
+    traffic: () => controller.snapshot(clock.monotonic() / 1000),
+  });
   const builtIn = { baseUrl: "http://upstream.test", apiKey: null };
   const access = createAccess({ database, box: new SecretBox(Buffer.alloc(32)), clock, builtIn });
   const drain = new Drain({ spool, database, rejectedPath: join(dir, "rejected.jsonl"), log: silentLog });

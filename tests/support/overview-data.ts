@@ -83,6 +83,7 @@ export class OverviewSource {
       calls: waiting ? [] : calls,
       alerts: this.#look === "busy" ? [this.#alert(pools)] : [],
       refusals: waiting ? [] : this.#refusals(),
+      queue: this.#queue(),
       cost: {
         todayNanoUsd: waiting ? 0 : 952_450_000_000,
         lastMinuteNanoUsd: waiting ? 0 : 9_420_000_000,
@@ -316,6 +317,16 @@ export class OverviewSource {
       recoveringSince: null,
       resolvedAt: null,
     };
+  }
+
+  #queue(): Overview["queue"] {
+    const busy = this.#look === "busy";
+    return [
+      { class: "critical", waiting: 0, oldestWaitS: 0, p95WaitS: 0 },
+      { class: "high", waiting: 0, oldestWaitS: 0, p95WaitS: 0.2 },
+      { class: "normal", waiting: busy ? 3 : 0, oldestWaitS: busy ? 1.4 : 0, p95WaitS: 1.9 },
+      { class: "low", waiting: busy ? 38 : 0, oldestWaitS: busy ? 52 : 0, p95WaitS: busy ? 47 : null },
+    ];
   }
 
   #refusals(): Overview["refusals"] {
