@@ -1,3 +1,5 @@
+import type { TrafficClass } from "../traffic/schema.ts";
+
 /** The agents of the demo: who they are, what they send, how often. Tokens are means; the prefix is cached. */
 export type DemoAgent = {
   name: string;
@@ -9,6 +11,18 @@ export type DemoAgent = {
   fresh: number;
   output: number;
   streamed: boolean;
+  class: TrafficClass;
+};
+
+const CLASSES: Record<string, TrafficClass> = {
+  "checkout-bot": "critical",
+  "support-triage": "high",
+  "support-replies": "high",
+  "incident-scribe": "high",
+  "nightly-labeller": "low",
+  "lead-scoring": "low",
+  "meeting-notes": "low",
+  research: "low",
 };
 
 const OPUS = "claude-opus-5-5";
@@ -43,7 +57,7 @@ export const DEMO_AGENTS: readonly DemoAgent[] = [
 ];
 
 /** What drives a limit over 80 % of itself, now and then: the labeller's batches. */
-export const BURST = { agent: "nightly-labeller", everySeconds: 300, lastsSeconds: 100, callsPerSecond: 1.1 };
+export const BURST = { agent: "nightly-labeller", everySeconds: 300, lastsSeconds: 100, callsPerSecond: 2 };
 
 function agent(
   name: string,
@@ -54,5 +68,5 @@ function agent(
   output: number,
   streamed: boolean,
 ): DemoAgent {
-  return { name, model, everySeconds, prefix, fresh, output, streamed };
+  return { name, model, everySeconds, prefix, fresh, output, streamed, class: CLASSES[name] ?? "normal" };
 }

@@ -140,7 +140,11 @@ async function call(client: Anthropic, agent: DemoAgent, prefix: string, random:
     system: [{ type: "text" as const, text: prefix, cache_control: { type: "ephemeral" as const } }],
     messages: [{ role: "user" as const, content: text(agent.fresh * (0.5 + random()), random) }],
   };
-  const headers = { "x-headroom-agent": agent.name, "x-simulator-output-tokens": String(output) };
+  const headers = {
+    "x-headroom-agent": agent.name,
+    "x-headroom-class": agent.class,
+    "x-simulator-output-tokens": String(output),
+  };
   try {
     if (agent.streamed) await client.messages.stream(request, { headers, signal }).finalMessage();
     else await client.messages.create(request, { headers, signal });
