@@ -29,6 +29,11 @@ export class BurstCurve {
     }
   }
 
+  clear(): void {
+    this.#fill.fill(0);
+    this.#peak.fill(0);
+  }
+
   /** The most that may be asked for within `seconds`; the curve rises and bends down. */
   within(seconds: number, rate: number): number {
     let least = Number.POSITIVE_INFINITY;

@@ -97,7 +97,7 @@ export class FairQueue {
     return queue.ready.peek()?.item.first ?? null;
   }
 
-  /** The heads of the agents that have got at most so much more than the one whose turn it is, up to 64 of them. */
+  /** The heads of the agents that have got at most so much more than the one whose turn it is, up to 16 of them. */
   *headsWithin(of: ClassIndex, lead: number, nowS: number): Generator<Ticket> {
     if (this.head(of, nowS) === null) return;
     const { ready } = this.#classes[of];
@@ -105,7 +105,7 @@ export class FairQueue {
     for (const { first } of ready.upTo((ready.peek()?.key ?? 0) + lead)) {
       if (first) yield first;
       count += 1;
-      if (count === 64) return;
+      if (count === 16) return;
     }
   }
 

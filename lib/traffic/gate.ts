@@ -29,9 +29,10 @@ const added = noDrain();
 
 /**
  * Whether the ledger has room for a call, now and for as long as the streams that are open will drain it; else what it
- * has no room in. `gatedAs` is the class whose reserves apply: its own, unless a guarantee lets it go before its turn.
+ * has no room in. `gatedAs` is the class whose reserves apply: its own, unless a guarantee lets it go before its turn; `inputAs` the same for
+ * input alone.
  */
-export function findObstacle(view: GateView, demand: Demand, gatedAs: ClassIndex): Obstacle | null {
+export function findObstacle(view: GateView, demand: Demand, gatedAs: ClassIndex, inputAs = gatedAs): Obstacle | null {
   const { ledger, streams } = view;
   const idle = streams.size === 0;
   const share = (dimension: Dimension) => view.reserves.share(gatedAs, dimension, view.standing);
@@ -45,7 +46,8 @@ export function findObstacle(view: GateView, demand: Demand, gatedAs: ClassIndex
   for (const dimension of [IN, ALL] as const) {
     if (!ledger.isKnown(dimension)) continue;
     const capacity = ledger.capacity(dimension);
-    const needed = Math.min(demand.input + share(dimension) * capacity, BRIM * capacity);
+    const kept = view.reserves.share(inputAs, dimension, view.standing) * capacity;
+    const needed = Math.min(demand.input + kept, BRIM * capacity);
     if (ledger.level(dimension) < needed) return short("limiter", dimension, needed - ledger.level(dimension));
   }
   if (ledger.accounting === "reserve") return reserveObstacle(ledger, demand, share(OUT));

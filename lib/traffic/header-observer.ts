@@ -26,10 +26,13 @@ const DRIFT_STEP_S = 5;
 const DRIFT_GAIN = 0.15;
 
 export function expectNow(ledger: Ledger): Expectation {
-  return {
-    levels: Float64Array.from(DIMENSIONS, (dimension) => ledger.level(dimension)),
-    corrected: Float64Array.from(DIMENSIONS, (dimension) => ledger.corrected(dimension)),
-  };
+  const levels = new Float64Array(DIMENSIONS.length);
+  const corrected = new Float64Array(DIMENSIONS.length);
+  for (const dimension of DIMENSIONS) {
+    levels[dimension] = ledger.level(dimension);
+    corrected[dimension] = ledger.corrected(dimension);
+  }
+  return { levels, corrected };
 }
 
 /**

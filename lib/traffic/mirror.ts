@@ -66,13 +66,18 @@ export class Mirror {
   }
 
   /** What keeps a call from being sent here now; null when it may go. */
-  obstacle(demand: Demand, gatedAs: Demand["class"], standing: number, nowS: number): Held | null {
+  obstacle(
+    demand: Demand,
+    as: { gatedAs: Demand["class"]; inputAs?: Demand["class"] },
+    standing: number,
+    nowS: number,
+  ): Held | null {
     if (nowS < this.#pausedUntilS) return held("pause", this.#pausedUntilS - nowS);
     if (!this.ledger.known) return this.#unanswered < this.#window ? null : held("probing", 1);
     const { ledger, streams, reserves } = this;
     const seconds = this.#seconds(demand);
     if (demand.class !== 0 && !this.ramp.allows(seconds)) return held("ramp", seconds / this.ramp.rate);
-    const obstacle = findObstacle({ ledger, streams, reserves, standing }, demand, gatedAs);
+    const obstacle = findObstacle({ ledger, streams, reserves, standing }, demand, as.gatedAs, as.inputAs);
     if (obstacle === null) return null;
     const { by, limiter, shortBy } = obstacle;
     const waitS = shortBy / Math.max(1e-6, ledger.netRate(dimensionOf(limiter)));
@@ -175,8 +180,11 @@ export class Mirror {
 
   #observe(readings: LimitReadings, sending: Sending | null, nowS: number): void {
     this.#heardS = nowS;
-    const changed = this.#observer.observe(readings, sending, nowS);
-    if (changed) this.streams.recount(nowS);
+    if (!this.#observer.observe(readings, sending, nowS)) return;
+    // Until now the mirror was wrong about output: what was refused or found missing had that cause.
+    this.streams.recount(nowS);
+    this.reserves.forgetOutput();
+    this.ramp.lift();
   }
 
   #answered(factor: number): void {

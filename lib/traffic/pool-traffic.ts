@@ -21,8 +21,13 @@ const HELD_PUMP_S = 0.05;
 const STANDING_AFTER_S = 5;
 const STANDING_STEP = 0.05;
 const ESTIMATE_AGAIN_S = 1;
-/** When a call may go past a front that waits for input: shares of the capacity, of output's cost, and minutes of limit. */
-const BESIDE = { fullness: 0.9, share: 0.3, lead: 0.05 };
+/** Minutes of limit by which an agent may be ahead of the one whose turn it is, where its call fits better. */
+const NEARLY_NEXT = 0.05;
+/**
+ * When a call may go past a front that waits for input: the share of the output bucket that is full, the seconds of limit
+ * that it must hold for that to mean much, and the call's cost in input as a share of its cost in output.
+ */
+const BESIDE = { fullness: 0.95, capacityS: 20, share: 0.15 };
 
 /** The calls that compete for one pool in one lane, through the upstreams that serve it together. */
 export class PoolTraffic {
@@ -131,7 +136,7 @@ export class PoolTraffic {
     return this.#cacheReadsCount ? use.totalInputTokens : use.uncachedInputTokens;
   }
 
-  choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number): Choice {
+  choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number, inputAs = gatedAs): Choice {
     if (nowS - ticket.estimatedS >= ESTIMATE_AGAIN_S) {
       const { input, output } = this.estimate(ticket);
       this.queue.estimate(ticket, input, output);
@@ -139,7 +144,15 @@ export class PoolTraffic {
     }
     const last = this.#lastUpstream.get(affinityOf(ticket));
     const { candidates, standing } = this;
-    const question = { candidates, standing, gatedAs, last, demand: demandOf(ticket), notBefore: ticket.notBefore };
+    const question = {
+      candidates,
+      standing,
+      gatedAs,
+      inputAs,
+      last,
+      demand: demandOf(ticket),
+      notBefore: ticket.notBefore,
+    };
     return chooseUpstream(question, nowS);
   }
 
@@ -219,7 +232,24 @@ export class PoolTraffic {
   #next(nowS: number): { ticket: Ticket; turn: Turn } | null {
     const turn = this.#service.choose((index) => this.queue.head(index, nowS) !== null);
     const ticket = turn && this.queue.head(turn.class, nowS);
-    return turn && ticket ? { ticket, turn } : null;
+    if (!turn || !ticket) return null;
+    return { ticket: turn.gatedAs === 0 && turn.class !== 0 ? this.#lightestOwed(ticket, nowS) : ticket, turn };
+  }
+
+  /**
+   * A class that is owed goes before critical calls that wait. When input is what is scarce, it gets its due with the call
+   * that takes least of it, of an agent that is nearly next anyway: its service counts in both, and critical waits less.
+   */
+  #lightestOwed(head: Ticket, nowS: number): Ticket {
+    const isInputScarce = this.candidates.every(({ mirror: { ledger } }) => {
+      return ledger.level(IN) / ledger.capacity(IN) < ledger.level(OUT) / ledger.capacity(OUT);
+    });
+    if (!isInputScarce) return head;
+    let lightest = head;
+    for (const ticket of this.queue.headsWithin(head.class, NEARLY_NEXT, nowS)) {
+      if (ticket.input * lightest.output < lightest.input * ticket.output) lightest = ticket;
+    }
+    return lightest;
   }
 
   #enter(ticket: Ticket): void {
@@ -241,13 +271,15 @@ export class PoolTraffic {
    */
   #sendBeside(nowS: number, decisions: Decisions): boolean {
     const overflows = this.candidates.some(({ mirror: { ledger } }) => {
-      return ledger.isKnown(OUT) && ledger.level(OUT) >= BESIDE.fullness * ledger.capacity(OUT);
+      const capacity = ledger.capacity(OUT);
+      if (!ledger.isKnown(OUT) || capacity < BESIDE.capacityS * ledger.rate(OUT)) return false;
+      return ledger.level(OUT) >= BESIDE.fullness * capacity;
     });
     if (!overflows) return false;
     for (const index of CLASS_INDEXES) {
-      for (const ticket of this.queue.headsWithin(index, BESIDE.lead, nowS)) {
+      for (const ticket of this.queue.headsWithin(index, NEARLY_NEXT, nowS)) {
         if (ticket.input / this.#limit(IN) > (BESIDE.share * ticket.output) / this.#limit(OUT)) continue;
-        const choice = this.choose(ticket, 0, nowS);
+        const choice = this.choose(ticket, ticket.class, nowS, 0);
         if (choice.to === null) continue;
         this.#release(ticket, choice, nowS, decisions);
         return true;

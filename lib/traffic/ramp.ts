@@ -39,6 +39,12 @@ export class Ramp {
     return this.#rate !== Number.POSITIVE_INFINITY;
   }
 
+  /** What it was cut for had another cause. */
+  lift(): void {
+    this.#rate = Number.POSITIVE_INFINITY;
+    this.#offS = Number.NEGATIVE_INFINITY;
+  }
+
   tick(nowS: number): void {
     const elapsedS = Math.max(0, nowS - this.#nowS);
     this.#nowS = Math.max(this.#nowS, nowS);

@@ -62,6 +62,15 @@ export class Reserves {
     else if (dimension === OUT) this.arrive(0, 0, amount, nowS);
   }
 
+  /** What was learnt of output was wrong. */
+  forgetOutput(): void {
+    for (const index of CLASS_INDEXES) {
+      this.#depth[slot(index, OUT)] = 0;
+      this.#peak[slot(index, OUT)] = 0;
+    }
+    this.burst.clear();
+  }
+
   /** The share of the capacity that a class leaves. `standing` (0 to 1) tells how long a queue has stood. */
   share(of: ClassIndex, dimension: Dimension, standing: number): number {
     const base = BASE[dimension][of];

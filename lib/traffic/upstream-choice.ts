@@ -12,7 +12,9 @@ export type Candidate = { mirror: Mirror; gate: UpstreamGate };
 export type Question = {
   candidates: readonly Candidate[];
   demand: Demand;
+  /** Whose reserves apply, and whose to input alone if another's. */
   gatedAs: Demand["class"];
+  inputAs?: Demand["class"];
   standing: number;
   last: string | undefined;
   notBefore: ReadonlyMap<string, number> | null;
@@ -36,7 +38,7 @@ export function chooseUpstream(question: Question, nowS: number): Choice {
       continue;
     }
     if (!candidate.gate.allows(nowS)) continue;
-    const obstacle = candidate.mirror.obstacle(demand, question.gatedAs, question.standing, nowS);
+    const obstacle = candidate.mirror.obstacle(demand, question, question.standing, nowS);
     if (obstacle === null) return { to: candidate, reason: only ? "only" : reasonFor(candidate, ranked, last, nowS) };
     held = obstacle;
   }
