@@ -127,14 +127,16 @@ export function traceJobs(
   const binding = Math.max(...uses.map((use, index) => use / lengthS / ((options.limits[index] ?? 1) / 60)));
   const speed = options.load / binding;
   const jobs: Job[] = [];
-  const rates = agents.reduce((total, agent) => total + agent.rate, 0);
+  // By their shares of the tokens, for here all agents' calls are alike.
+  const shareOf = (agent: Agent) => agent.rate * agent.meanOutput;
+  const shares = agents.reduce((total, agent) => total + shareOf(agent), 0);
   for (let round = 0; (round * lengthS) / speed < endS; round += 1) {
     for (const call of calls) {
       const arrivedS = (round * lengthS + call.atMs / 1_000) / speed;
       if (arrivedS >= endS) break;
-      let pick = random() * rates;
+      let pick = random() * shares;
       const agent = agents.find((one) => {
-        pick -= one.rate;
+        pick -= shareOf(one);
         return pick < 0;
       });
       if (!agent) continue;
