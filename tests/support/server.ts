@@ -11,6 +11,9 @@ export type TestServer = {
   url: string;
   setupUrl: string;
   dataDir: string;
+  pid: number;
+  /** Everything that it has written to standard output and error. */
+  said(): string;
   /** GET or, with a body, POST to `/api`, as an operator. Throws with status and body unless it went well. */
   api<T>(path: string, body?: unknown, method?: string): Promise<T>;
   /** SIGTERM, and waits for the end. Returns the exit code. */
@@ -30,7 +33,7 @@ export async function startServer(options: {
   env?: Record<string, string>;
 }): Promise<TestServer> {
   const dataDir = options.dataDir ?? makeDataDir();
-  const { child, output } = spawnServer({
+  const { child, output, said } = spawnServer({
     PORT: "0",
     HEADROOM_DATA_DIR: dataDir,
     HEADROOM_UPSTREAM_URL: options.upstreamUrl,
@@ -45,6 +48,8 @@ export async function startServer(options: {
     url,
     setupUrl,
     dataDir,
+    pid: child.pid ?? 0,
+    said,
     async api(path, body, method) {
       const response = await fetch(`${url}${path}`, {
         method: method ?? (body === undefined ? "GET" : "POST"),
