@@ -13,11 +13,10 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
-      // Whole product, real processes and Chromium: one file at a time, for they share two cores.
+      // Whole product, real processes and Chromium: one file at a time, and after all others, for they need both cores.
       {
         test: {
           name: "e2e",
-          sequence: { groupOrder: 1 },
           include: ["tests/e2e/**/*.test.ts"],
           testTimeout: 180_000,
           hookTimeout: 240_000,
