@@ -41,7 +41,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test(`${CASES.toLocaleString("en")} fuzzed requests never crash, hang or leak, and sound ones are answered to the byte`, async () => {
+test(`${CASES.toLocaleString("en")} fuzzed requests never crash, hang or leak, and sound ones are answered to the byte`, {
+  timeout: 180_000,
+}, async () => {
   const random = new Random(SEED);
   const faults: string[] = [];
   const soundBodies = new Map<string, Buffer>();

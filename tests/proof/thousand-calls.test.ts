@@ -44,7 +44,9 @@ const ESTIMATE = { least: 0.7, most: 1.6, slack: 12 };
 const PROMPT = ["inputTokens", "cacheWrite5mTokens", "cacheWrite1hTokens", "cacheReadTokens"] as const;
 
 describe.each(DOORS)("through the %s door", (door) => {
-  test(`${CALLS} calls that go wrong in every way are in the books as in the upstream's own`, async () => {
+  test(`${CALLS} calls that go wrong in every way are in the books as in the upstream's own`, {
+    timeout: 180_000,
+  }, async () => {
     const limits = { requests: 1_000_000, input_tokens: 1_000_000_000, output_tokens: 1_000_000_000 };
     const pools = ["opus-5.5", "sonnet-5.5", "haiku-5.5", "haiku-4.5", "fable-5.x"];
     const simulator = await startSimulator({
