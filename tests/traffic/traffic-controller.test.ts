@@ -1,0 +1,473 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
+import type { UpstreamRefusal } from "../../lib/traffic/refusal-action.ts";
+import { TrafficSnapshot } from "../../lib/traffic/schema.ts";
+import type { TrafficCall } from "../../lib/traffic/ticket.ts";
+import { TrafficController, type TrafficOptions } from "../../lib/traffic/traffic-controller.ts";
+import { Random } from "../support/random.ts";
+
+const LIMITS = { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 };
+const UNKNOWN = { uncachedInputTokens: null, totalInputTokens: null, outputTokens: null };
+const PLACE = { upstream: "a", pool: "opus-5", lane: "standard" } as const;
+
+function call(change: Partial<TrafficCall> = {}): TrafficCall {
+  return {
+    ...{ group: "default", pool: "opus-5", lane: "standard", class: "normal", agent: "agent", model: "claude-opus-5" },
+    ...{ bytes: 4_000, maxTokens: 8_192, streams: true, deadlineS: null },
+    ...change,
+  };
+}
+
+function readings(remaining: Partial<Record<keyof typeof LIMITS, number>> = {}): LimitReadings {
+  const of = (limiter: keyof typeof LIMITS) => {
+    const limit = LIMITS[limiter];
+    const left = remaining[limiter] ?? limit;
+    return { limit, remaining: left, resetInS: Math.ceil(((limit - left) * 60) / limit) };
+  };
+  return { requests: of("requests"), input_tokens: of("input_tokens"), output_tokens: of("output_tokens") };
+}
+
+/** A controller and what it has decided so far. */
+class Bench {
+  readonly controller: TrafficController;
+  readonly admitted: number[] = [];
+  readonly upstreams = new Map<number, string>();
+  readonly explained = new Map<
+    number,
+    {
+      heldBy: unknown;
+      position: number;
+      attempts: number;
+      waitS: number;
+      wouldWaitS: number | null;
+      upstreamReason: unknown;
+    }
+  >();
+  readonly shed = new Map<number, { reason: string; status: number; retryAfterMs: number; shouldRetry: boolean }>();
+  wakeAtS: number | null = null;
+
+  constructor(
+    options: Partial<TrafficOptions> = {},
+    upstreams = ["a"],
+    limits: Partial<typeof LIMITS> | null = LIMITS,
+  ) {
+    const random = new Random(1);
+    this.controller = new TrafficController({ random: () => random.next(), ...options });
+    this.controller.setGroup("default", upstreams, 0);
+    if (limits) for (const upstream of upstreams) this.controller.expectLimits({ ...PLACE, upstream }, limits, 0);
+  }
+
+  arrive(nowS: number, change: Partial<TrafficCall> = {}): number {
+    const arrival = this.controller.arrive(call(change), nowS);
+    if (arrival.admitted === false) throw new Error(arrival.reason);
+    this.pump(nowS);
+    return arrival.id;
+  }
+
+  pump(nowS: number): void {
+    const pumped = this.controller.pump(nowS);
+    for (const { id, upstream, explanation } of pumped.admitted) {
+      this.admitted.push(id);
+      this.upstreams.set(id, upstream);
+      this.explained.set(id, explanation);
+    }
+    for (const { id, refusal } of pumped.shed) this.shed.set(id, refusal);
+    this.wakeAtS = pumped.wakeAtS;
+  }
+
+  /** Pumps whenever it asks to be woken. */
+  run(fromS: number, untilS: number): void {
+    this.pump(fromS);
+    for (let steps = 0; this.wakeAtS !== null && this.wakeAtS <= untilS; steps += 1) {
+      if (steps > 100_000) throw new Error("it never rests");
+      this.pump(this.wakeAtS);
+    }
+  }
+
+  refuse(id: number, nowS: number, change: Partial<UpstreamRefusal> = {}): boolean {
+    const refusal = { status: 429, cause: null, retryAfterS: 5, limits: readings({ requests: 0 }), ...change };
+    const { requeued } = this.controller.refused(id, refusal, nowS);
+    this.pump(nowS);
+    return requeued;
+  }
+
+  fault(id: number, nowS: number): boolean {
+    return this.refuse(id, nowS, { status: 503, cause: "upstream_fault", retryAfterS: null, limits: {} });
+  }
+
+  answer(id: number, nowS: number, output = 100): void {
+    const input = { uncachedInputTokens: 1_000, totalInputTokens: 1_000 };
+    this.controller.head(id, { limits: {}, ...input }, nowS);
+    this.controller.end(id, { ...input, outputTokens: output }, nowS);
+    this.pump(nowS);
+  }
+
+  /** Takes all input, so that what comes next waits. */
+  drain(nowS: number): void {
+    const id = this.arrive(nowS, { class: "low", bytes: 4 * 430_000, agent: "drain" });
+    expect(this.admitted).toContain(id);
+  }
+}
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+
+describe("a call", () => {
+  test("goes at once while there is room, and says that nothing held it", () => {
+    const id = bench.arrive(0);
+    expect(bench.admitted).toEqual([id]);
+    expect(bench.explained.get(id)).toMatchObject({
+      waitS: 0,
+      heldBy: null,
+      position: 0,
+      attempts: 1,
+      upstreamReason: "only",
+    });
+    expect(bench.wakeAtS).toBeNull();
+  });
+
+  test("waits for its limiter, goes when there is room again, and says what held it", () => {
+    bench.drain(0);
+    const id = bench.arrive(0, { bytes: 4 * 40_000 });
+    expect(bench.admitted).not.toContain(id);
+    bench.run(0, 30);
+    const { waitS } = bench.explained.get(id) ?? { waitS: 0 };
+    // 76,000 tokens of input (its own, and 8 % that normal calls leave) less the 20,000 that were left, at 7,500 a second.
+    expect(waitS).toBeGreaterThan(6);
+    expect(waitS).toBeLessThan(9);
+    expect(bench.explained.get(id)).toMatchObject({ heldBy: { by: "limiter", limiter: "input_tokens" } });
+  });
+
+  test("says which class it stood behind, and how many", () => {
+    bench.drain(0);
+    bench.arrive(0, { class: "high", bytes: 4 * 30_000, agent: "other" });
+    bench.arrive(0, { class: "high", bytes: 400, agent: "other" });
+    const id = bench.arrive(0, { class: "low", bytes: 8_000, agent: "mine" });
+    bench.run(0, 60);
+    expect(bench.explained.get(id)).toMatchObject({ position: 2 });
+    expect(bench.explained.get(id)?.heldBy).toMatchObject({ limiter: "input_tokens" });
+  });
+
+  test("of a higher class goes before all that wait", () => {
+    bench.drain(0);
+    const low = bench.arrive(0, { class: "low" });
+    const critical = bench.arrive(1, { class: "critical", agent: "important" });
+    bench.run(1, 60);
+    expect(bench.admitted.indexOf(critical)).toBeLessThan(bench.admitted.indexOf(low));
+  });
+
+  test("waits no longer than its deadline, to the millisecond", () => {
+    bench.drain(0);
+    const id = bench.arrive(0, { bytes: 4 * 400_000, deadlineS: 3 });
+    bench.run(0, 2.9);
+    expect(bench.shed.has(id)).toBe(false);
+    bench.run(2.9, 3);
+    expect(bench.wakeAtS).toBeNull();
+    expect(bench.shed.get(id)).toMatchObject({ reason: "deadline", status: 429, shouldRetry: true });
+  });
+
+  test("that hangs up frees its place at once, and the next goes", () => {
+    bench.drain(0);
+    const first = bench.arrive(0, { bytes: 4 * 400_000 });
+    const second = bench.arrive(0, { bytes: 20_000, agent: "other" });
+    bench.run(0, 7);
+    expect(bench.admitted).not.toContain(second);
+    expect(bench.controller.snapshot(7)).toMatchObject({ waiting: 2 });
+    bench.controller.cancel(first, 7);
+    bench.pump(7);
+    expect(bench.admitted).toContain(second);
+    expect(bench.controller.snapshot(7)).toMatchObject({ waiting: 0, waitingBytes: 0 });
+  });
+
+  test("that hangs up in its answer is charged what it had produced, and no more", () => {
+    const id = bench.arrive(0);
+    bench.controller.head(id, { limits: {}, uncachedInputTokens: 1_000, totalInputTokens: 1_000 }, 0);
+    bench.controller.progress(id, 700);
+    bench.controller.cancel(id, 0);
+    const level = bench.controller.snapshot(0).ledgers[0]?.levels.find(({ limiter }) => limiter === "output_tokens");
+    expect(level?.level).toBe(LIMITS.output_tokens - 700);
+    expect(bench.controller.snapshot(0)).toMatchObject({ open: 0 });
+  });
+
+  test("that was refused for a bucket waits its own time, while others go", () => {
+    const refused = bench.arrive(0, { bytes: 4 * 300_000 });
+    expect(bench.refuse(refused, 0.1, { limits: readings({ input_tokens: 250_000 }) })).toBe(true);
+    const other = bench.arrive(0.2, { agent: "other" });
+    expect(bench.admitted).toEqual([refused, other]);
+    bench.run(0.2, 5);
+    expect(bench.admitted).toEqual([refused, other]);
+    bench.run(5, 40);
+    expect(bench.admitted).toEqual([refused, other, refused]);
+    expect(bench.explained.get(refused)).toMatchObject({ attempts: 2 });
+  });
+
+  test("gives back all that it was charged when it is refused", () => {
+    const before = bench.controller.snapshot(0).ledgers[0]?.levels.map(({ level }) => level);
+    const id = bench.arrive(0);
+    bench.controller.refused(id, { status: 400, cause: "invalid", retryAfterS: null, limits: {} }, 0);
+    expect(bench.controller.snapshot(0).ledgers[0]?.levels.map(({ level }) => level)).toEqual(before);
+    expect(bench.controller.snapshot(0).queues[0]?.classes.normal.service).toBeCloseTo(0, 12);
+  });
+
+  test("that meets faults of the upstream is tried six times and then told", () => {
+    const id = bench.arrive(0);
+    let nowS = 0;
+    let tries = 1;
+    while (bench.refuse(id, nowS, { status: 529, cause: "overloaded", retryAfterS: null, limits: {} })) {
+      tries += 1;
+      bench.run(nowS, nowS + 10);
+      nowS += 10;
+    }
+    expect(tries).toBe(6);
+    expect(bench.controller.snapshot(nowS)).toMatchObject({ waiting: 0, open: 0 });
+  });
+});
+
+describe("an upstream", () => {
+  test("whose limits are unknown gets three calls, and the rest when one has answered", () => {
+    bench = new Bench({}, ["a"], null);
+    const ids = Array.from({ length: 8 }, () => bench.arrive(0));
+    bench.run(0, 5);
+    expect(bench.admitted).toEqual(ids.slice(0, 3));
+    bench.controller.head(ids[0] ?? 0, { limits: readings(), uncachedInputTokens: 1_000, totalInputTokens: 1_000 }, 5);
+    bench.run(5, 5.1);
+    expect(bench.admitted).toEqual(ids);
+  });
+
+  test("that tells no limits gets one more call at a time for each answer", () => {
+    bench = new Bench({}, ["a"], null);
+    const ids = Array.from({ length: 40 }, () => bench.arrive(0));
+    for (let turn = 0; bench.admitted.length < 40; turn += 1) {
+      expect(turn).toBeLessThan(20);
+      for (const id of bench.admitted.slice()) {
+        bench.controller.head(id, { limits: {}, ...UNKNOWN }, turn);
+        bench.controller.end(id, UNKNOWN, turn);
+      }
+      bench.run(turn, turn + 0.1);
+    }
+    expect(bench.admitted).toEqual(ids);
+  });
+
+  test("that refuses for its spend cap is stopped with all that wait, and asked again after a minute", () => {
+    const out = bench.arrive(0);
+    bench.drain(0);
+    const waiting = bench.arrive(0, { bytes: 4 * 300_000 });
+    expect(bench.refuse(out, 1, { cause: "spend_cap", retryAfterS: null })).toBe(false);
+    expect(bench.shed.get(waiting)).toMatchObject({ reason: "upstream_stopped", status: 529, shouldRetry: false });
+    expect(bench.controller.snapshot(1).upstreams[0]).toMatchObject({ stopped: "spend_cap" });
+    expect(() => bench.arrive(2)).toThrow("upstream_stopped");
+    const probe = bench.arrive(62, { bytes: 40 });
+    expect(bench.admitted).toContain(probe);
+    expect(() => bench.arrive(63)).toThrow("upstream_stopped");
+    bench.answer(probe, 64);
+    expect(bench.controller.snapshot(64).upstreams[0]).toMatchObject({ stopped: null });
+    expect(bench.admitted).toContain(bench.arrive(65, { bytes: 40 }));
+  });
+
+  test("of a caller's own credential is not stopped by a key that is not valid", () => {
+    const id = bench.arrive(0, { group: "credential-1" });
+    expect(bench.refuse(id, 1, { status: 401, cause: "authentication", retryAfterS: null, limits: {} })).toBe(false);
+    expect(bench.admitted).toContain(bench.arrive(2, { group: "credential-1" }));
+  });
+
+  test("that is down is tried by one call at a time, and what has waited then leaves without a stampede", () => {
+    const first = Array.from({ length: 5 }, (_, index) => bench.arrive(0, { agent: `agent-${index}` }));
+    for (const id of first) expect(bench.fault(id, 1)).toBe(true);
+    const waiting = Array.from({ length: 200 }, (_, index) =>
+      bench.arrive(1, { agent: `agent-${index}`, bytes: 400, deadlineS: 500 }),
+    );
+    const sentBefore = bench.admitted.length;
+    bench.run(1, 60);
+    const probes = bench.admitted.slice(sentBefore);
+    expect(probes).toHaveLength(1);
+    bench.answer(probes[0] ?? 0, 60);
+    bench.run(60, 61);
+    // Half a second of limit a second at first: some twenty calls of a hundred output tokens each, and not 204.
+    expect(bench.admitted.length - sentBefore).toBeLessThan(60);
+    bench.run(61, 300);
+    expect(waiting.filter((id) => bench.admitted.includes(id)).length).toBe(200);
+  });
+
+  test("that fails is passed over for another, which then keeps the agent for its cache", () => {
+    bench = new Bench({}, ["a", "b"]);
+    const first = bench.arrive(0);
+    const home = bench.upstreams.get(first);
+    for (let turn = 0; turn < 20; turn += 1) {
+      const id = bench.arrive(turn);
+      expect(bench.upstreams.get(id)).toBe(home);
+      expect(bench.explained.get(id)?.upstreamReason).toBe("cache");
+      bench.answer(id, turn);
+    }
+    for (let fault = 0; fault < 5; fault += 1) {
+      const id = bench.arrive(30);
+      if (bench.upstreams.get(id) === home) expect(bench.fault(id, 30)).toBe(true);
+      bench.run(30, 30.1);
+    }
+    const next = bench.arrive(31);
+    expect(bench.upstreams.get(next)).not.toBe(home);
+    bench.answer(next, 31);
+    expect(bench.upstreams.get(bench.arrive(32))).toBe(bench.upstreams.get(next));
+  });
+
+  test("with a spent cap sends its calls to another at once", () => {
+    bench = new Bench({}, ["a", "b"]);
+    const id = bench.arrive(0);
+    const home = bench.upstreams.get(id);
+    expect(bench.refuse(id, 1, { cause: "spend_cap", retryAfterS: null })).toBe(true);
+    expect(bench.admitted).toEqual([id, id]);
+    expect(bench.upstreams.get(id)).not.toBe(home);
+  });
+
+  test("that asks for slower growth is left alone for that time, and refilled slowly", () => {
+    const id = bench.arrive(0);
+    expect(bench.refuse(id, 1, { cause: "acceleration", retryAfterS: 6, limits: readings() })).toBe(true);
+    const next = bench.arrive(2, { agent: "other" });
+    bench.run(2, 6.9);
+    expect(bench.admitted).not.toContain(next);
+    bench.run(6.9, 30);
+    expect(bench.admitted).toContain(next);
+    expect(bench.controller.snapshot(30).ledgers[0]?.rampRate).not.toBeNull();
+  });
+});
+
+describe("the queue", () => {
+  test("lets nobody fill it alone, and gives up the lowest class for a higher one when it is full", () => {
+    bench.drain(0);
+    const low: number[] = [];
+    for (let index = 0; index < 10_000; index += 1)
+      low.push(bench.arrive(0, { class: "low", agent: `agent-${index % 10}`, bytes: 4_000 }));
+    expect(bench.controller.snapshot(0).waiting).toBe(10_000);
+    expect(() => bench.arrive(0, { class: "low", agent: "one-more" })).toThrow("queue_full");
+    bench.arrive(0, { class: "critical", agent: "important", bytes: 4 * 100_000 });
+    expect(bench.controller.snapshot(0).waiting).toBe(10_000);
+    expect([...bench.shed.keys()]).toHaveLength(1);
+    expect(low).toContain([...bench.shed.keys()][0]);
+
+    bench = new Bench();
+    bench.drain(0);
+    for (let index = 0; index < 2_000; index += 1) bench.arrive(0, { agent: "wild" });
+    expect(() => bench.arrive(0, { agent: "wild" })).toThrow("agent_queue_full");
+    bench.arrive(0, { agent: "calm" });
+  });
+
+  test("holds no more than its bytes", () => {
+    bench.drain(0);
+    const megabyte = 1024 * 1024;
+    for (let agent = 0; agent < 8; agent += 1) {
+      for (let index = 0; index < 2; index += 1) bench.arrive(0, { bytes: 16 * megabyte, agent: `agent-${agent}` });
+    }
+    expect(() => bench.arrive(0, { bytes: megabyte, agent: "late" })).toThrow("queue_full");
+  });
+
+  test("shares a class fairly between agents, however much each sends", () => {
+    bench.drain(0);
+    for (let index = 0; index < 300; index += 1) bench.arrive(0, { agent: "wild", bytes: 20_000, deadlineS: 500 });
+    const calm = Array.from({ length: 10 }, () => bench.arrive(1, { agent: "calm", bytes: 20_000, deadlineS: 500 }));
+    // The call that drained the bucket stays out: its answer would tell how little it counted.
+    let answered = 1;
+    for (let nowS = 1; calm.some((id) => !bench.admitted.includes(id)); nowS += 0.5) {
+      bench.run(nowS, nowS + 0.5);
+      for (; answered < bench.admitted.length; answered += 1) bench.answer(bench.admitted[answered] ?? 0, nowS + 0.5);
+      expect(nowS).toBeLessThan(120);
+    }
+    const wild = bench.admitted.length - calm.length - 1;
+    expect(wild).toBeLessThan(2 * calm.length + 3);
+  });
+
+  test("refuses at once, when asked to, what would probably not be served in time", () => {
+    bench.drain(0);
+    const options = { bytes: 4 * 440_000, failFast: true, deadlineS: 10 };
+    for (let index = 0; index < 3; index += 1) bench.arrive(0, options);
+    bench.arrive(8, options);
+    expect(() => bench.arrive(9, options)).toThrow("predicted_wait");
+  });
+
+  test("refuses what waits when the gateway shuts down", () => {
+    bench.drain(0);
+    const id = bench.arrive(0, { bytes: 4 * 300_000 });
+    bench.controller.drain(1);
+    bench.pump(1);
+    expect(bench.shed.get(id)).toMatchObject({ reason: "draining", status: 529, shouldRetry: true });
+    expect(() => bench.arrive(2)).toThrow("draining");
+    expect(bench.wakeAtS).toBeNull();
+  });
+
+  test("keeps pools, lanes and callers' credentials apart", () => {
+    bench.drain(0);
+    expect(bench.admitted).not.toContain(bench.arrive(0, { bytes: 4 * 100_000 }));
+    for (const other of [{ pool: "haiku-4.5" }, { lane: "fast" as const }, { group: "credential-7" }]) {
+      expect(bench.admitted).toContain(bench.arrive(0, { bytes: 4 * 100_000, ...other }));
+    }
+  });
+});
+
+describe("a pool that is", () => {
+  test("observed sends everything at once, and says what it would have held and for how long", () => {
+    bench = new Bench({ mode: "observe" });
+    bench.drain(0);
+    const id = bench.arrive(0, { bytes: 4 * 100_000 });
+    expect(bench.admitted).toContain(id);
+    expect(bench.explained.get(id)).toMatchObject({
+      mode: "observe",
+      waitS: 0,
+      heldBy: { by: "limiter", limiter: "input_tokens" },
+    });
+    expect(bench.explained.get(id)?.wouldWaitS).toBeGreaterThan(10);
+    expect(bench.refuse(id, 1)).toBe(false);
+  });
+
+  test("off sends everything at once and judges nothing", () => {
+    bench.controller.setMode("opus-5", "off");
+    const ids = Array.from({ length: 50 }, () => bench.arrive(0, { bytes: 4 * 400_000 }));
+    expect(bench.admitted).toEqual(ids);
+    expect(bench.refuse(ids[0] ?? 0, 1)).toBe(false);
+    for (const id of ids.slice(1)) bench.answer(id, 2);
+    expect(bench.controller.snapshot(2)).toMatchObject({ open: 0 });
+  });
+});
+
+describe("the snapshot", () => {
+  test("shows queues, levels, reserves and upstreams in the shape of the API", () => {
+    bench.drain(0);
+    bench.arrive(0, { bytes: 4 * 300_000 });
+    const snapshot = TrafficSnapshot.parse(bench.controller.snapshot(3));
+    expect(snapshot.queues[0]?.classes.normal).toMatchObject({ waiting: 1, oldestWaitS: 3 });
+    expect(snapshot.ledgers[0]).toMatchObject({ known: true, accounting: "continuous", openStreams: 1 });
+    expect(snapshot.ledgers[0]?.levels.map(({ limiter }) => limiter)).toEqual([
+      "requests",
+      "input_tokens",
+      "output_tokens",
+    ]);
+    expect(snapshot.upstreams).toEqual([{ upstream: "a", breaker: "closed", probeInS: null, stopped: null }]);
+    expect(snapshot.counts).toMatchObject({ arrived: 2, admitted: 1 });
+  });
+});
+
+test("answers that never end give their room back after two hours, and unused pools are forgotten", () => {
+  bench.arrive(0);
+  bench.arrive(0, { group: "credential-1" });
+  expect(bench.controller.snapshot(0)).toMatchObject({ open: 2 });
+  bench.pump(7_300);
+  expect(bench.controller.snapshot(7_300)).toMatchObject({ open: 0 });
+  bench.pump(20_000);
+  expect(bench.controller.snapshot(20_000).queues).toEqual([]);
+});
+
+test("a thousand calls that arrive together leave one by one as the buckets refill", () => {
+  const ids = Array.from({ length: 1_000 }, (_, index) =>
+    bench.arrive(0, { agent: `agent-${index % 50}`, bytes: 8_000, deadlineS: 500 }),
+  );
+  const sent: number[] = [bench.admitted.length];
+  for (let nowS = 0; nowS < 400; nowS += 1) {
+    bench.run(nowS, nowS + 1);
+    for (const id of bench.admitted.slice(sent.at(-2) ?? 0, sent.at(-1))) bench.answer(id, nowS + 1, 400);
+    sent.push(bench.admitted.length);
+  }
+  expect(new Set(bench.admitted).size).toBe(bench.admitted.length);
+  expect(ids.every((id) => bench.admitted.includes(id))).toBe(true);
+  const steps = sent.slice(2).map((count, index) => count - (sent[index + 1] ?? 0));
+  // A minute of limit may go at once; after that a second of limit a second, which is some four of these calls.
+  expect(Math.max(...steps.slice(80))).toBeLessThan(40);
+});
