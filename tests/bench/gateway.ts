@@ -1,183 +1,201 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { cpus } from "node:os";
-import { fileURLToPath } from "node:url";
-import { Pool } from "undici";
+import { parseArgs } from "node:util";
+import { messageOf } from "../../lib/kit/errors.ts";
+import {
+  type Contestant,
+  NAMES,
+  type Name,
+  startHeadroom,
+  startPortkey,
+  startProxy,
+  startUpstream,
+} from "./gateway-contestants.ts";
+import { drive, KINDS, type Kind, pace, rssWithOpenStreams } from "./gateway-load.ts";
 
-/** What one server cost for one kind of call: CPU microseconds a call, the median of the rounds. */
-type Cost = { plain: number; stream: number; upload1mb: number };
+/** Null for a peer that could not be installed. */
+type Figures = Record<Kind, Record<Name, number | null>>;
 
 export type GatewayBench = {
-  bench: "gateway";
-  machine: { node: string; cpus: number; model: string };
-  /** CPU microseconds a call of the process under test. */
-  cpuMicroseconds: { upstream: Cost; bare: Cost; gateway: Cost };
-  /** The gateway's CPU as a multiple of the bare proxy's, of the same run. The bar is 2. */
-  ratioToBare: Cost;
-  /** Milliseconds at 200 calls a second, and what the gateway adds. */
-  latencyMs: Record<"direct" | "gateway" | "added", { p50: number; p99: number }>;
-  rssMb: number;
+  /** CPU microseconds a call of the process under test, as the operating system accounts them; medians of the rounds. */
+  cpuPerCallUs: Figures;
+  /** With 16 callers, on a machine that load, proxy and upstream share. */
+  callsPerSecond: Figures;
+  /** What Headroom adds to a call at 200 calls a second. */
+  addedMs: { p50: number; p99: number };
+  /** The same to the first byte of a stream. */
+  addedFirstByteMs: { p50: number; p99: number };
+  /** Of Headroom's web process, dashboard included. */
+  rssMb: { idle: number; streams1000: number };
 };
 
-type Kind = keyof Cost;
-type Server = { url: string; secret: string; child: ChildProcess };
+const CALLS: Record<Kind, number> = { plain: 3_000, streamed: 1_200, body1mb: 200 };
+const PER_SECOND = 200;
+const PACED_CALLS = 1_000;
+const STREAMS = 1_000;
 
-const CALLS: Record<Kind, number> = { plain: 2_000, stream: 800, upload1mb: 150 };
-const ROUNDS = 3;
-const CONCURRENCY = 16;
-const PACE_CALLS = 1_000;
+const SWITCHED_ON = `\
+direct    the mock upstream called without anything between: what a call costs the upstream itself
+proxy     a bare proxy in 20 lines of Node http + undici
+portkey   Portkey 1.15.2, headless, with hono 4.9.7 and @hono/node-server 1.13.5: no key, no limit, no log
+headroom  server.ts as "npm start" runs it: agent key, traffic control, metering, spool, recording into the embedded
+          database, alert evaluation, dashboard. CPU is that of the web process, with what it does for each call after
+          the answer; the database's own process is listed apart`;
 
-const SMALL = JSON.stringify({
-  model: "claude-opus-5-5",
-  max_tokens: 1024,
-  system: "You are careful.",
-  messages: [{ role: "user", content: "Say something of use. ".repeat(40) }],
-});
-const LARGE = JSON.stringify({
-  model: "claude-opus-5-5",
-  max_tokens: 1024,
-  messages: Array.from({ length: 64 }, () => ({ role: "user", content: 'const a = "b";\n'.repeat(900) })),
-});
-
-/** Measures the gateway beside a bare proxy, prints a table, and returns the figures. */
-export async function runGatewayBench(): Promise<GatewayBench> {
-  const upstream = await start("upstream");
-  const servers: Server[] = [upstream];
+/**
+ * Runs the contestants side by side, in turn, in several rounds, prints tables, and returns the figures. Takes
+ * `--rounds N` (3), `--scale X` (1: how many calls), `--profile DIR` (a CPU profile of Headroom).
+ */
+export async function runGatewayBench(args: string[]): Promise<GatewayBench> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      rounds: { type: "string", default: "3" },
+      scale: { type: "string", default: "1" },
+      profile: { type: "string" },
+    },
+  });
+  const rounds = Math.max(1, Math.round(Number(values.rounds)) || 3);
+  const scale = Number(values.scale) || 1;
+  const profile = values.profile ? ["--cpu-prof", "--cpu-prof-dir", values.profile] : [];
+  const running: Contestant[] = [];
   try {
-    const bare = await start("bare", upstream.url);
-    servers.push(bare);
-    const gateway = await start("gateway", upstream.url);
-    servers.push(gateway);
+    const upstream = await startUpstream();
+    running.push(upstream, await startProxy(upstream.url));
+    await startPortkey(upstream.url).then(
+      (portkey) => running.push(portkey),
+      (error: unknown) => console.log(`Portkey is left out: ${messageOf(error)}`),
+    );
+    const headroom = await startHeadroom(upstream.url, profile);
+    running.push(headroom);
+    const idle = (await headroom.usage()).rssBytes;
+    const [cpu] = cpus();
+    console.log(
+      `\nNode ${process.version}, ${cpus().length} × ${cpu?.model ?? "?"}, ${rounds} rounds\n\n${SWITCHED_ON}\n`,
+    );
 
-    const costs = { upstream: emptyCosts(), bare: emptyCosts(), gateway: emptyCosts() };
-    const under: [keyof typeof costs, Server][] = [
-      ["upstream", upstream],
-      ["bare", bare],
-      ["gateway", gateway],
-    ];
-    // A round takes all three in turn, so that what else the machine does falls on all alike.
-    for (let round = -1; round < ROUNDS; round += 1) {
-      for (const kind of ["plain", "stream", "upload1mb"] as const) {
-        for (const [name, server] of under) {
-          const cost = await measure(server, kind, CALLS[kind]);
-          if (round >= 0) costs[name][kind].push(cost);
-        }
+    const load = await measureLoad(running, rounds, scale);
+    const latency = await measureLatency(running, rounds, scale);
+    const streams1000 = await rssWithOpenStreams(headroom, STREAMS);
+    return report(running, load, latency, { idle, streams1000 });
+  } finally {
+    // Headroom may still have to write to its database; the upstream is the last to go.
+    for (const contestant of running.reverse()) await contestant.stop();
+  }
+}
+
+type Load = Record<"cpuUs" | "callsPerSecond" | "helpersCpuUs", Record<Kind, Record<Name, number[]>>>;
+type Latency = Record<"plain" | "streamed", Record<Name, { p50: number[]; p99: number[] }>>;
+
+/** A round takes all in turn, so that what else the machine does falls on all alike; the first only warms them up. */
+async function measureLoad(running: readonly Contestant[], rounds: number, scale: number): Promise<Load> {
+  const figures = (): Record<Kind, Record<Name, number[]>> => byKind(() => byName<number[]>(() => []));
+  const load: Load = { cpuUs: figures(), callsPerSecond: figures(), helpersCpuUs: figures() };
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const kind of KINDS) {
+      for (const contestant of running) {
+        const { name } = contestant;
+        const measured = await drive(contestant, kind, Math.ceil(CALLS[kind] * scale));
+        if (round === 0) continue;
+        load.cpuUs[kind][name].push(measured.cpuUs);
+        load.callsPerSecond[kind][name].push(measured.callsPerSecond);
+        if (measured.helpersCpuUs !== null) load.helpersCpuUs[kind][name].push(measured.helpersCpuUs);
       }
     }
-    const result: GatewayBench = {
-      bench: "gateway",
-      machine: { node: process.version, cpus: cpus().length, model: cpus()[0]?.model ?? "" },
-      cpuMicroseconds: {
-        upstream: medians(costs.upstream),
-        bare: medians(costs.bare),
-        gateway: medians(costs.gateway),
-      },
-      ratioToBare: { plain: 0, stream: 0, upload1mb: 0 },
-      latencyMs: await latencies(upstream, gateway),
-      rssMb: Math.round((await usage(gateway)).rssBytes / 1024 / 1024),
-    };
-    for (const kind of ["plain", "stream", "upload1mb"] as const) {
-      const ratio = result.cpuMicroseconds.gateway[kind] / result.cpuMicroseconds.bare[kind];
-      result.ratioToBare[kind] = Math.round(ratio * 100) / 100;
-    }
-    console.table({ ...result.cpuMicroseconds, "gateway ÷ bare": result.ratioToBare });
-    console.table(result.latencyMs);
-    return result;
-  } finally {
-    for (const { child } of servers) child.disconnect();
   }
+  return load;
 }
 
-function emptyCosts(): Record<Kind, number[]> {
-  return { plain: [], stream: [], upload1mb: [] };
-}
-
-function medians(costs: Record<Kind, number[]>): Cost {
-  return { plain: median(costs.plain), stream: median(costs.stream), upload1mb: median(costs.upload1mb) };
-}
-
-async function start(role: string, target = ""): Promise<Server> {
-  const child = fork(fileURLToPath(new URL("./gateway-process.ts", import.meta.url)), [role, target]);
-  const [ready] = await once(child, "message");
-  return { url: ready.url, secret: ready.secret, child };
-}
-
-async function usage({ child }: Server): Promise<{ microseconds: number; rssBytes: number }> {
-  child.send("cpu");
-  const [answer] = await once(child, "message");
-  return answer;
-}
-
-async function measure(server: Server, kind: Kind, calls: number): Promise<number> {
-  const pool = new Pool(server.url, { connections: CONCURRENCY });
-  const before = (await usage(server)).microseconds;
-  let left = calls;
-  const work = async () => {
-    while (left > 0) {
-      left -= 1;
-      await call(pool, server, kind);
+async function measureLatency(running: readonly Contestant[], rounds: number, scale: number): Promise<Latency> {
+  const figures = () => byName(() => ({ p50: [] as number[], p99: [] as number[] }));
+  const latency: Latency = { plain: figures(), streamed: figures() };
+  for (let round = 0; round < rounds; round += 1) {
+    for (const kind of ["plain", "streamed"] as const) {
+      for (const contestant of running) {
+        const times = await pace(contestant, kind, PER_SECOND, Math.ceil(PACED_CALLS * scale));
+        times.sort((a, b) => a - b);
+        const { p50, p99 } = latency[kind][contestant.name];
+        p50.push(times[Math.floor(times.length * 0.5)] ?? 0);
+        p99.push(times[Math.floor(times.length * 0.99)] ?? 0);
+      }
     }
-  };
-  await Promise.all(Array.from({ length: CONCURRENCY }, work));
-  const after = (await usage(server)).microseconds;
-  await pool.close();
-  return (after - before) / calls;
+  }
+  return latency;
 }
 
-async function call(pool: Pool, { secret }: Server, kind: Kind): Promise<void> {
-  const { statusCode, body } = await pool.request({
-    path: "/v1/messages",
-    method: "POST",
-    headers: {
-      authorization: `Bearer ${secret || "sk-ant-direct"}`,
-      "content-type": "application/json",
-      "anthropic-version": "2026-10-21",
-      "user-agent": "Anthropic/JS 1.12.0",
-      "x-stainless-lang": "js",
-      "x-stainless-package-version": "1.12.0",
-      "x-bench": kind,
-    },
-    body: kind === "upload1mb" ? LARGE : SMALL,
+function report(
+  running: readonly Contestant[],
+  load: Load,
+  latency: Latency,
+  rss: { idle: number; streams1000: number },
+): GatewayBench {
+  const names = new Set(running.map(({ name }) => name));
+  const figures = (measured: Record<Kind, Record<Name, number[]>>): Figures =>
+    byKind((kind) => byName((name) => (names.has(name) ? Math.round(median(measured[kind][name])) : null)));
+  const cpuPerCallUs = figures(load.cpuUs);
+  const callsPerSecond = figures(load.callsPerSecond);
+  const ratios = KINDS.map((kind) => {
+    const { proxy, portkey, headroom } = cpuPerCallUs[kind];
+    return [kind, { "÷ proxy": ratio(headroom, proxy), "÷ portkey": ratio(headroom, portkey) }] as const;
   });
-  await body.dump({ limit: 10_000_000 });
-  if (statusCode !== 200) throw new Error(`a call of the benchmark was answered with ${statusCode}`);
-}
-
-/** Calls at even intervals, whether or not those before have ended: what a client sees, not what a server can bear. */
-async function latencies(upstream: Server, gateway: Server): Promise<GatewayBench["latencyMs"]> {
-  const direct = await paced(upstream);
-  const through = await paced(gateway);
-  const added = { p50: round(through.p50 - direct.p50), p99: round(through.p99 - direct.p99) };
-  return { direct, gateway: through, added };
-}
-
-async function paced(server: Server): Promise<{ p50: number; p99: number }> {
-  const pool = new Pool(server.url, {});
-  const times: number[] = [];
-  const calls: Promise<void>[] = [];
-  const startedAt = performance.now();
-  for (let index = 0; index < PACE_CALLS; index += 1) {
-    const wait = startedAt + index * 5 - performance.now();
-    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-    const sentAt = performance.now();
-    calls.push(
-      call(pool, server, "plain").then(() => {
-        times.push(performance.now() - sentAt);
-      }),
+  const added = (kind: "plain" | "streamed") => {
+    const { direct, headroom } = latency[kind];
+    const of = (share: "p50" | "p99") => round(median(headroom[share]) - median(direct[share]));
+    return { p50: of("p50"), p99: of("p99") };
+  };
+  const result: GatewayBench = {
+    cpuPerCallUs,
+    callsPerSecond,
+    addedMs: added("plain"),
+    addedFirstByteMs: added("streamed"),
+    rssMb: { idle: toMb(rss.idle), streams1000: toMb(rss.streams1000) },
+  };
+  console.log("CPU microseconds a call");
+  console.table(cpuPerCallUs);
+  console.log("Headroom's as a multiple");
+  console.table(Object.fromEntries(ratios));
+  console.log("CPU microseconds a call of Headroom's database process");
+  console.table(byKind((kind) => ({ database: Math.round(median(load.helpersCpuUs[kind].headroom)) })));
+  console.log("Calls a second with 16 callers");
+  console.table(callsPerSecond);
+  for (const kind of ["plain", "streamed"] as const) {
+    console.log(
+      `Milliseconds to the ${kind === "plain" ? "end of a plain answer" : "first byte of a stream"} at ${PER_SECOND} calls a second`,
     );
+    const rows = NAMES.filter((name) => names.has(name)).map((name) => {
+      const { p50, p99 } = latency[kind][name];
+      return [name, { p50: round(median(p50)), p99: round(median(p99)) }] as const;
+    });
+    console.table(Object.fromEntries(rows));
   }
-  await Promise.all(calls);
-  await pool.close();
-  times.sort((a, b) => a - b);
-  const at = (share: number) => round(times[Math.floor(times.length * share)] ?? 0);
-  return { p50: at(0.5), p99: at(0.99) };
+  console.log(
+    `Headroom's resident memory: ${result.rssMb.idle} MB idle, ${result.rssMb.streams1000} MB with ${STREAMS} open streams\n`,
+  );
+  return result;
 }
 
-function median(values: number[]): number {
+function byKind<Value>(make: (kind: Kind) => Value): Record<Kind, Value> {
+  return { plain: make("plain"), streamed: make("streamed"), body1mb: make("body1mb") };
+}
+
+function byName<Value>(make: (name: Name) => Value): Record<Name, Value> {
+  return { direct: make("direct"), proxy: make("proxy"), portkey: make("portkey"), headroom: make("headroom") };
+}
+
+function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return Math.round(sorted[Math.floor(sorted.length / 2)] ?? 0);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+}
+
+function ratio(value: number | null, of: number | null): number | null {
+  return value === null || of === null || of === 0 ? null : round(value / of);
 }
 
 function round(value: number): number {
   return Math.round(value * 100) / 100;
+}
+
+function toMb(bytes: number): number {
+  return Math.round(bytes / 1024 / 1024);
 }

@@ -5,7 +5,7 @@ import { runGatewayBench } from "./gateway.ts";
 
 /** By name: each prints what it measures, and returns the figures. */
 const BENCHES: Record<string, (args: string[]) => unknown> = {
-  gateway: () => runGatewayBench(),
+  gateway: runGatewayBench,
   admission: (args) => (args.includes("--live") ? runLiveAdmissionBench(args) : runAdmissionBench(args)),
 };
 
