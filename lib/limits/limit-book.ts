@@ -46,16 +46,26 @@ export class LimitBook {
 
   /** Takes the limits of one answer; `sentAtMs` is when its call went to the upstream. Older news than known is dropped. */
   observe(place: Place, observed: readonly ObservedLimit[], sentAtMs: number): void {
+    const { upstream, pool } = place;
     const observedAt = new Date(sentAtMs).toISOString();
+    const common = { upstream, pool, source: "header", observedAt, observedMs: sentAtMs } as const;
+    let key = poolKey(place);
+    let lastLane = place.lane;
+    // Every answer brings four of these: what they share is worked out once.
     for (const { lane, limiter, limit, remaining, resetAt } of observed) {
-      const { upstream, pool } = place;
-      this.#put({ upstream, pool, lane, limiter, limit, remaining, resetAt, source: "header", observedAt }, true);
+      if (lane !== lastLane) {
+        key = poolKey({ upstream, pool, lane });
+        lastLane = lane;
+      }
+      this.#put(key, { ...common, lane, limiter, limit, remaining, resetAt }, true);
     }
   }
 
   /** Takes what an earlier process had stored. What was heard since stands. */
   load(records: readonly LimitRecord[]): void {
-    for (const record of records) this.#put(record, false);
+    for (const record of records) {
+      this.#put(poolKey(record), { ...record, observedMs: Date.parse(record.observedAt) }, false);
+    }
   }
 
   /** What was heard since the last time, to be stored; each limiter once. */
@@ -97,19 +107,16 @@ export class LimitBook {
     });
   }
 
-  #put(record: LimitRecord, save: boolean): void {
-    const key = poolKey(record);
+  #put(key: string, entry: Entry, save: boolean): void {
     let pool = this.#pools.get(key);
     if (!pool) {
-      pool = { place: { upstream: record.upstream, pool: record.pool, lane: record.lane }, limiters: new Map() };
+      pool = { place: { upstream: entry.upstream, pool: entry.pool, lane: entry.lane }, limiters: new Map() };
       this.#pools.set(key, pool);
     }
-    const observedMs = Date.parse(record.observedAt);
-    const known = pool.limiters.get(record.limiter);
-    if (known && known.observedMs > observedMs) return;
-    const entry = { ...record, observedMs };
-    pool.limiters.set(record.limiter, entry);
-    if (save) this.#unsaved.set(`${key}/${record.limiter}`, entry);
+    const known = pool.limiters.get(entry.limiter);
+    if (known && known.observedMs > entry.observedMs) return;
+    pool.limiters.set(entry.limiter, entry);
+    if (save) this.#unsaved.set(`${key}/${entry.limiter}`, entry);
   }
 
   #state(

@@ -11,7 +11,8 @@ export class Costs {
   #hours: number[] = [];
   #agents = new Map<string, number>();
   #unpriced = 0;
-  #recent: { atMs: number; nano: number }[] = [];
+  /** By second, so that it does not grow with the calls. */
+  #recent: { second: number; nano: number }[] = [];
 
   constructor(options: { clock: Clock }) {
     this.#clock = options.clock;
@@ -23,7 +24,7 @@ export class Costs {
     const startedMs = Date.parse(call.startedAt);
     if (call.costNanoUsd === null) this.#unpriced += 1;
     const nano = call.costNanoUsd ?? 0;
-    this.#recent.push({ atMs: nowMs, nano });
+    this.#addRecent(Math.floor(nowMs / 1000), nano);
     this.#count(startedMs, call.agent, nano);
   }
 
@@ -43,7 +44,7 @@ export class Costs {
   today(): { todayNanoUsd: number; lastMinuteNanoUsd: number; hoursNanoUsd: number[]; unpricedCallsToday: number } {
     const nowMs = this.#clock.now();
     this.#turn(nowMs);
-    this.#recent = this.#recent.filter(({ atMs }) => atMs > nowMs - 60_000);
+    this.#recent = this.#recent.filter(({ second }) => second > nowMs / 1000 - 60);
     const hours = Math.floor((nowMs - this.#day) / HOUR_MS) + 1;
     const hoursNanoUsd = Array.from({ length: hours }, (_, hour) => this.#hours[hour] ?? 0);
     return {
@@ -52,6 +53,13 @@ export class Costs {
       hoursNanoUsd,
       unpricedCallsToday: this.#unpriced,
     };
+  }
+
+  #addRecent(second: number, nano: number): void {
+    const last = this.#recent.at(-1);
+    if (last && last.second >= second) last.nano += nano;
+    else this.#recent.push({ second, nano });
+    if (this.#recent.length > 120) this.#recent = this.#recent.slice(-60);
   }
 
   #count(startedMs: number, agent: string, nano: number): void {

@@ -7,6 +7,15 @@ const LIMITER_LABELS = ["upstream", "pool", "lane", "limiter"] as const;
 const CALL_LABELS = ["upstream", "pool", "model", "outcome"] as const;
 const TOKEN_LABELS = ["upstream", "pool", "model", "kind"] as const;
 
+const MAX_PLACES = 2_000;
+const OTHER = "other";
+
+type PlaceSums = {
+  place: { upstream: string; pool: string; model: string };
+  outcomes: Record<CallRecord["outcome"], number>;
+  costNanoUsd: number;
+} & Record<"input" | "cache_write_5m" | "cache_write_1h" | "cache_read" | "output", number>;
+
 /** What `/metrics` tells Prometheus: calls and tokens since the start of this process, and every limiter as it is now. */
 export class Metrics {
   readonly #registry = new Registry();
@@ -28,19 +37,18 @@ export class Metrics {
   ]);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
+  readonly #places = new Map<string, PlaceSums>();
+
   /** Takes a call that has ended. */
   add(call: CallRecord): void {
-    const place = { upstream: call.upstream, pool: call.pool ?? "", model: call.model ?? "" };
-    this.#calls.inc({ ...place, outcome: call.outcome });
-    const kinds = {
-      input: call.inputTokens,
-      cache_write_5m: call.cacheWrite5mTokens,
-      cache_write_1h: call.cacheWrite1hTokens,
-      cache_read: call.cacheReadTokens,
-      output: call.outputTokens,
-    };
-    for (const [kind, tokens] of Object.entries(kinds)) if (tokens > 0) this.#tokens.inc({ ...place, kind }, tokens);
-    if (call.costNanoUsd) this.#cost.inc(place, call.costNanoUsd / 1e9);
+    const sums = this.#sumsOf(call);
+    sums.outcomes[call.outcome] += 1;
+    sums.input += call.inputTokens;
+    sums.cache_write_5m += call.cacheWrite5mTokens;
+    sums.cache_write_1h += call.cacheWrite1hTokens;
+    sums.cache_read += call.cacheReadTokens;
+    sums.output += call.outputTokens;
+    sums.costNanoUsd += call.costNanoUsd ?? 0;
   }
 
   /** The text that Prometheus reads. */
@@ -48,6 +56,7 @@ export class Metrics {
     { pools, gateway, alerts, queue }: Overview,
     { counts }: TrafficSnapshot,
   ): Promise<{ contentType: string; text: string }> {
+    this.#count();
     for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
     for (const { upstream, pool, lane, limiters } of pools) {
       for (const { limiter, limit, used } of limiters) {
@@ -64,6 +73,34 @@ export class Metrics {
     this.#open.set(gateway.openCalls);
     this.#spool.set(gateway.spoolRows);
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  /** Calls are summed by hand and told to the library when somebody asks: its labels cost more than all else here. */
+  #count(): void {
+    for (const counter of [this.#calls, this.#tokens, this.#cost]) counter.reset();
+    for (const { place, outcomes, costNanoUsd, ...kinds } of this.#places.values()) {
+      for (const [outcome, calls] of Object.entries(outcomes))
+        if (calls > 0) this.#calls.inc({ ...place, outcome }, calls);
+      for (const [kind, tokens] of Object.entries(kinds)) if (tokens > 0) this.#tokens.inc({ ...place, kind }, tokens);
+      if (costNanoUsd > 0) this.#cost.inc(place, costNanoUsd / 1e9);
+    }
+  }
+
+  #sumsOf({ upstream, pool, model }: CallRecord): PlaceSums {
+    const key = `${upstream}\n${pool}\n${model}`;
+    // Callers can name models that do not exist, as many as they like.
+    const hasRoom = this.#places.size < MAX_PLACES;
+    const known = this.#places.get(key) ?? (hasRoom ? undefined : this.#places.get(OTHER));
+    if (known) return known;
+    const sums: PlaceSums = {
+      place: hasRoom
+        ? { upstream, pool: pool ?? "", model: model ?? "" }
+        : { upstream: OTHER, pool: OTHER, model: OTHER },
+      outcomes: { succeeded: 0, partial: 0, refused: 0, failed: 0, canceled: 0 },
+      ...{ input: 0, cache_write_5m: 0, cache_write_1h: 0, cache_read: 0, output: 0, costNanoUsd: 0 },
+    };
+    this.#places.set(hasRoom ? key : OTHER, sums);
+    return sums;
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {

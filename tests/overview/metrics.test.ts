@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { Metrics } from "../../lib/overview/metrics.ts";
+import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
+import { callRecord } from "../support/call-record.ts";
+import { OverviewSource } from "../support/overview-data.ts";
+
+async function read(metrics: Metrics): Promise<string> {
+  const { text } = await metrics.render(
+    new OverviewSource("calm").first(),
+    new TrafficController({ random: () => 0.5 }).snapshot(0),
+  );
+  return text;
+}
+
+test("calls, tokens by kind and cost are summed by place, however often they are asked for", async () => {
+  const metrics = new Metrics();
+  const place = { upstream: "default", pool: "opus-5.5", model: "claude-opus-5-5" };
+  const call = { ...place, inputTokens: 10, cacheReadTokens: 5, outputTokens: 2, costNanoUsd: 1_500_000_000 };
+  metrics.add(callRecord({ ...call, outcome: "succeeded" }));
+  metrics.add(callRecord({ ...call, outcome: "partial" }));
+  const labels = 'upstream="default",pool="opus-5.5",model="claude-opus-5-5"';
+  for (let asked = 0; asked < 2; asked += 1) {
+    const text = await read(metrics);
+    expect(text).toContain(`headroom_calls_total{${labels},outcome="succeeded"} 1\n`);
+    expect(text).toContain(`headroom_calls_total{${labels},outcome="partial"} 1\n`);
+    expect(text).toContain(`headroom_tokens_total{${labels},kind="input"} 20\n`);
+    expect(text).toContain(`headroom_tokens_total{${labels},kind="cache_read"} 10\n`);
+    expect(text).toContain(`headroom_cost_usd_total{${labels}} 3\n`);
+  }
+});
+
+test("models that callers make up cost no memory without bound: past 2,000 they are one", async () => {
+  const metrics = new Metrics();
+  for (let index = 0; index < 5_000; index += 1) metrics.add(callRecord({ model: `claude-made-up-${index}` }));
+  const text = await read(metrics);
+  const counts = [...text.matchAll(/^headroom_calls_total\{.*\} (\d+)$/gm)].map(([, count]) => Number(count));
+  expect(counts).toHaveLength(2_001);
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(5_000);
+});
