@@ -19,8 +19,10 @@ export type ExpectedLimits = (
   place: Pick<TrafficCall, "group" | "pool" | "lane">,
 ) => Parameters<TrafficController["expectLimits"]>[1];
 
-/** Faults of the upstream's that are tried again here at most so often, as the SDKs do. */
+/** Faults, and 429s that name neither a limit nor a time, are tried again here at most so often, as the SDKs do. */
 const MAX_FAULT_ATTEMPTS = 3;
+/** A refusal that is its caller's own, whatever it was: nothing is to be made of it, and it goes on as it came. */
+const GIVEN_UP = { status: 400, cause: null, retryAfterS: null };
 const SHORTEST_TIMER_MS = 1;
 
 /**
@@ -86,11 +88,12 @@ export class TrafficDesk {
     if (refusal.status !== null) this.#answered.add(group);
     const attempts = (this.#attempts.get(id) ?? 0) + 1;
     this.#attempts.set(id, attempts);
-    const isFault = refusal.status === null || (refusal.status >= 500 && refusal.status !== 529);
+    const isFault =
+      refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);
     const isHopeless = isFault && (attempts >= MAX_FAULT_ATTEMPTS || !this.#answered.has(group));
     if (isHopeless) {
       this.#forget(id);
-      this.controller.refused(id, { ...refusal, cause: "timeout" }, this.#now());
+      this.controller.refused(id, { ...refusal, ...GIVEN_UP }, this.#now());
       this.pump();
       return false;
     }

@@ -77,6 +77,15 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(simulator.ledger.entries.map(({ status }) => status)).toEqual([200, Number(fault), 200]);
   });
 
+  test.each(["429-windowless", "500"])("a %s that does not end goes to its caller as it came", async (fault) => {
+    const { simulator, call } = await start(door);
+    await call();
+    simulator.setFaults({ [fault]: 1 });
+    const error = await call().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ status: fault === "500" ? 500 : 429 });
+    expect(simulator.ledger.entries).toHaveLength(4);
+  });
+
   test("a spend cap goes to its caller as it came, and the next call is refused without asking", async () => {
     const { simulator, call } = await start(door);
     simulator.setFaults({ "spend-cap": 1 });
