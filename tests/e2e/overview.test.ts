@@ -44,6 +44,8 @@ async function open({
   contexts.push(context);
   if (signedIn) await context.addCookies([{ name: "headroom_session", value: "any", url: screens.url }]);
   const page = await context.newPage();
+  // The first page meets a cold server and a cold browser, on whatever machine this is.
+  page.setDefaultTimeout(90_000);
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(error.message));
   await page.goto(screens.url + path);
