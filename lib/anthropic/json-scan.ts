@@ -14,6 +14,8 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
+const PLAIN_STRING = /^"[ !#-[\]-~]{0,100}"$/;
+
 /** How far a string is walked byte by byte before the rest is searched natively. */
 const WALK = 64;
 
@@ -59,8 +61,11 @@ export function findElements(json: Buffer | undefined, max: number): Buffer[] {
 /** A value found as above, parsed; undefined when it was absent, longer than `maxBytes`, or is no JSON after all. */
 export function parseValue(value: Buffer | undefined, maxBytes = 1_048_576): unknown {
   if (value === undefined || value.length > maxBytes) return undefined;
+  const text = value.toString("utf8");
+  // Most that is asked for is a short word, which is plain text between its quotes.
+  if (PLAIN_STRING.test(text)) return text.slice(1, -1);
   try {
-    return JSON.parse(value.toString("utf8"));
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -84,9 +84,13 @@ function parseCount(value: string | undefined): number | null {
   return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : null;
 }
 
+/** Times that need no further look: days up to the 28th exist in every month. */
+const RFC_3339 = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z$/;
+
 /** RFC 3339 as documented; Unix seconds are taken too, as the unified family uses them. */
 export function parseTime(value: string | undefined): string | null {
   if (value === undefined) return null;
+  if (RFC_3339.test(value)) return value;
   if (/^\d{9,11}$/.test(value)) return new Date(Number(value) * 1000).toISOString();
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(value) && !Number.isNaN(Date.parse(value)) ? value : null;
 }
