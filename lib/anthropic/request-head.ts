@@ -15,18 +15,40 @@ export type RequestHead = {
 const KEYS = ["model", "stream", "max_tokens", "speed", "metadata"] as const;
 const MAX_BYTES = 4096;
 
+/** A body that may be in pieces. */
+export type LongText = {
+  readonly length: number;
+  whole(): Buffer;
+  front(bytes: number): Buffer;
+  tail(bytes: number): Buffer;
+};
+
 /** A body that is longer is first looked at where clients write what is wanted here. */
-const LONG = 64 * 1024;
-const EDGES = { front: 8 * 1024, tail: 32 * 1024 };
+const LONG_BYTES = 64 * 1024;
+const FRONT_BYTES = 8 * 1024;
+const TAIL_BYTES = 32 * 1024;
 
 /**
- * Reads a Messages request without parsing it. Malformed bodies give nulls: the upstream will say what is wrong. With
- * `isQuick` a long body is read at its two ends where its model stands there, and something may be missed that a client
- * wrote in the midst of its prompt; without it the reading is exact, and right for judging what a caller may do.
+ * Reads a Messages request without parsing it, and exactly: this is for judging what a caller may do. Malformed bodies
+ * give nulls: the upstream will say what is wrong.
  */
-export function readRequestHead(body: Buffer, isQuick = false): RequestHead {
-  const edges = isQuick && body.length > LONG ? findEdgeValues(body, KEYS, EDGES) : null;
-  const found = edges?.has("model") ? edges : findTopLevelValues(body, KEYS);
+export function readRequestHead(body: Buffer): RequestHead {
+  return toHead(findTopLevelValues(body, KEYS));
+}
+
+/**
+ * The same for the books. A long body is read at its two ends where its model stands there, and something may be missed
+ * that a client wrote in the midst of its prompt.
+ */
+export function readRequestHeadQuickly(body: LongText): RequestHead {
+  if (body.length > LONG_BYTES) {
+    const found = findEdgeValues(body.front(FRONT_BYTES), body.tail(TAIL_BYTES), KEYS);
+    if (found.has("model")) return toHead(found);
+  }
+  return readRequestHead(body.whole());
+}
+
+function toHead(found: ReadonlyMap<(typeof KEYS)[number], Buffer>): RequestHead {
   const read = (key: (typeof KEYS)[number]) => parseValue(found.get(key), MAX_BYTES);
   const maxTokens = read("max_tokens");
   const metadata = read("metadata");

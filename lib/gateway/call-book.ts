@@ -5,7 +5,7 @@ import { estimateCall } from "../access/call-estimate.ts";
 import type { BatchResult } from "../anthropic/batch-result.ts";
 import { getPool, type Lane, poolOf } from "../anthropic/pools.ts";
 import { type ObservedLimit, parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
-import { type RequestHead, readRequestHead } from "../anthropic/request-head.ts";
+import { type RequestHead, readRequestHead, readRequestHeadQuickly } from "../anthropic/request-head.ts";
 import { parseUnifiedWindows } from "../anthropic/unified-windows.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
@@ -19,6 +19,7 @@ import { buildBatchRecord } from "./batch-record.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
 import { cleanText } from "./clean-text.ts";
+import type { CollectedBody } from "./collected-body.ts";
 import type { GatewayContext } from "./context.ts";
 import type { AgentKey } from "./credential.ts";
 import { batchIdOf, type Endpoint } from "./endpoint.ts";
@@ -124,12 +125,12 @@ export class CallBook {
    * Reads what the body says, where it can be read, and asks whether the caller's agent may make such a call now. What
    * is held for a call that may go out is given back when the call is recorded, whichever way it ends.
    */
-  admit(body: Buffer | null): Denial | null {
+  admit(body: CollectedBody | null): Denial | null {
     const agent = this.#agentKey;
     const { guard } = this.#context;
     // Where nothing depends on what a body says but the books, which believe the answer, its two ends are enough.
     const isQuick = agent === null || guard === null || !guard.readsBodies(agent.id);
-    const head = body && readRequestHead(body, isQuick);
+    const head = body && (isQuick ? readRequestHeadQuickly(body) : readRequestHead(body.whole()));
     this.#head = head;
     this.#model = head?.model ?? null;
     this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
@@ -141,7 +142,7 @@ export class CallBook {
     const startedAtMs = this.#startedAtMs;
     const admission = guard.admit({
       ...{ agentId: agent.id, model: this.#model, nowMs: this.#context.clock.now(), startedAtMs },
-      estimate: head && body ? () => estimateCall(body, head, startedAtMs) : null,
+      estimate: head && body ? () => estimateCall(body.whole(), head, startedAtMs) : null,
     });
     if (!admission.admitted) return admission;
     this.#lease = admission.lease;

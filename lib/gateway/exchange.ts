@@ -8,6 +8,7 @@ import { lookUpBatch } from "./batch-lookup.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { CallBook } from "./call-book.ts";
 import type { Ending } from "./call-record.ts";
+import { CollectedBody } from "./collected-body.ts";
 import { CompatibleMeter, CompatibleStreamMeter } from "./compatible-meter.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
@@ -112,20 +113,24 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#sink.cut();
   }
 
-  #collected(credentialHeaders: readonly string[], body: Buffer | null): void {
+  #collected(credentialHeaders: readonly string[], body: CollectedBody | null): void {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
     else if (encoding === null) this.#send(credentialHeaders, body, () => body);
     else {
-      void decodeWhole(encoding, body, 4 * MAX_BODY_BYTES).then((decoded) => {
-        if (!this.#done) this.#send(credentialHeaders, decoded, () => body);
+      void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
+        if (!this.#done) this.#send(credentialHeaders, decoded && new CollectedBody([decoded]), () => body);
       });
     }
   }
 
   /** Sends the call, unless its agent may not make it now. `text` is the body where it can be read. */
-  #send(credentialHeaders: readonly string[], text: Buffer | null, getBody: () => Buffer | Readable | null): void {
+  #send(
+    credentialHeaders: readonly string[],
+    text: CollectedBody | null,
+    getBody: () => CollectedBody | Readable | null,
+  ): void {
     const denial = this.#book.admit(text);
     if (denial !== null) {
       this.refuse(ownAnswers.notAdmitted(denial));

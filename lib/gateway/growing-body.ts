@@ -1,53 +1,60 @@
-/**
- * A body that is collected chunk by chunk into one piece. The announced length is believed only so far as bytes come:
- * an announcement alone costs no memory.
- */
+import { CollectedBody } from "./collected-body.ts";
+
+/** A piece of this size is kept as it came; smaller ones are gathered, for each has a price of its own. */
+const LARGE_BYTES = 8 * 1024;
+const BLOCK_BYTES = 64 * 1024;
+
+/** A body that is collected piece by piece. Memory follows what has come, whatever was announced and however small. */
 export class GrowingBody {
   readonly #maxBytes: number;
-  readonly #announced: number;
-  #first: Uint8Array | null = null;
-  #whole: Buffer | null = null;
+  #chunks: Buffer[] = [];
+  #block: Buffer | null = null;
+  #blockBytes = 0;
   #bytes = 0;
   isTooLong = false;
 
-  constructor(announced: number, maxBytes: number) {
-    this.#announced = Number.isSafeInteger(announced) && announced > 0 ? Math.min(announced, maxBytes) : 0;
+  constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
   /** True for the one chunk that makes the body too long; nothing is kept from then on. */
   push(chunk: Uint8Array): boolean {
     if (this.isTooLong) return false;
-    const end = this.#bytes + chunk.length;
-    if (end > this.#maxBytes) {
+    const isFirst = this.#bytes === 0;
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#maxBytes) {
       this.isTooLong = true;
-      this.#first = null;
-      this.#whole = null;
+      this.#chunks = [];
+      this.#block = null;
       return true;
     }
-    if (this.#bytes === 0) this.#first = chunk;
-    else this.#room(end).set(chunk, this.#bytes);
-    this.#bytes = end;
+    if (isFirst || chunk.length >= LARGE_BYTES) {
+      this.#seal();
+      this.#chunks.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    } else this.#gather(chunk);
     return false;
   }
 
-  /** Hands the whole body over, once, and lets go of it. Most come in one chunk, and that one is not copied. */
-  take(): Buffer {
-    const whole = this.#whole?.subarray(0, this.#bytes);
-    const first = this.#first;
-    this.#whole = null;
-    this.#first = null;
-    if (whole) return whole;
-    return first === null ? Buffer.alloc(0) : Buffer.from(first.buffer, first.byteOffset, first.byteLength);
+  /** Hands the body over, once, and lets go of it. Most come in one piece. */
+  take(): CollectedBody {
+    this.#seal();
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    return new CollectedBody(chunks);
   }
 
-  #room(end: number): Buffer {
-    const before = this.#whole ?? this.#first;
-    if (before !== null && this.#whole !== null && this.#whole.length >= end) return this.#whole;
-    const grown = Buffer.allocUnsafeSlow(Math.max(this.#announced, Math.min(end * 2, this.#maxBytes)));
-    if (before !== null) grown.set(before.subarray(0, this.#bytes));
-    this.#whole = grown;
-    this.#first = null;
-    return grown;
+  #gather(chunk: Uint8Array): void {
+    if (this.#block === null || this.#blockBytes + chunk.length > BLOCK_BYTES) {
+      this.#seal();
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    }
+    this.#block.set(chunk, this.#blockBytes);
+    this.#blockBytes += chunk.length;
+  }
+
+  #seal(): void {
+    if (this.#block !== null) this.#chunks.push(this.#block.subarray(0, this.#blockBytes));
+    this.#block = null;
+    this.#blockBytes = 0;
   }
 }

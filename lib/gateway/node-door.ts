@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { Readable } from "node:stream";
+import type { CollectedBody } from "./collected-body.ts";
 import type { Exchange } from "./exchange.ts";
 import { GrowingBody } from "./growing-body.ts";
 import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
@@ -33,9 +34,9 @@ class NodeBody implements ArrivalBody {
     this.#req = req;
   }
 
-  collect(maxBytes: number, done: (body: Buffer | null) => void): void {
+  collect(maxBytes: number, done: (body: CollectedBody | null) => void): void {
     const req = this.#req;
-    const body = new GrowingBody(Number(req.headers["content-length"] ?? 0), maxBytes);
+    const body = new GrowingBody(maxBytes);
     req.on("data", (chunk: Buffer) => {
       if (body.push(chunk)) done(null);
     });

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { CollectedBody } from "./collected-body.ts";
 
 /** A call as a door hands it in: nothing decoded, nothing left out. */
 export type Arrival = {
@@ -14,7 +15,7 @@ export type Arrival = {
 
 export type ArrivalBody = {
   /** Hands over the whole body, or null as soon as it is longer than `maxBytes`. Never, when the client leaves before. */
-  collect(maxBytes: number, done: (body: Buffer | null) => void): void;
+  collect(maxBytes: number, done: (body: CollectedBody | null) => void): void;
   /** The body as it comes; null when the request has none. */
   stream(): Readable | null;
   /** Reads what is left and drops it, so that the connection can carry the answer and the next request. */

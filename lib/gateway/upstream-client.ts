@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
+import { CollectedBody } from "./collected-body.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 
 export type UpstreamTimeouts = {
@@ -19,7 +20,7 @@ export type UpstreamRequest = {
   target: string;
   /** Names and values in turn, without a content-length. */
   headers: string[];
-  body: Buffer | Readable | null;
+  body: CollectedBody | Readable | null;
   /** The length that the client announced for a body that streams; a collected one has its own. */
   contentLength: string | null;
 };
@@ -61,11 +62,17 @@ export class UpstreamClient {
     { method, target, headers, body, contentLength }: UpstreamRequest,
     handler: Dispatcher.DispatchHandler,
   ): void {
-    const isLarge = Buffer.isBuffer(body) && body.length >= LARGE_BODY_BYTES;
-    const length = isLarge ? String(body.length) : Buffer.isBuffer(body) ? null : contentLength;
-    if (length !== null) headers.push("content-length", length);
     const path = this.#prefix + target;
-    this.#pool.dispatch({ method, path, headers, body: isLarge ? sendOnce(body) : body }, handler);
+    const request = { method, path, headers };
+    if (!(body instanceof CollectedBody)) {
+      if (contentLength !== null) headers.push("content-length", contentLength);
+      this.#pool.dispatch({ ...request, body }, handler);
+    } else if (body.length < LARGE_BODY_BYTES) {
+      this.#pool.dispatch({ ...request, body: body.whole() }, handler);
+    } else {
+      headers.push("content-length", String(body.length));
+      this.#pool.dispatch({ ...request, body: sendOnce(body) }, handler);
+    }
   }
 
   /** What to tell the client of a call that failed before any answer came. */
@@ -84,14 +91,12 @@ export class UpstreamClient {
  * A body that is gone once it is sent. undici holds a request with its body until the answer has ended, and with a
  * thousand streams open that would be a thousand prompts in memory.
  */
-function sendOnce(body: Buffer): Readable {
-  let rest: Buffer | null = body;
+function sendOnce({ chunks }: CollectedBody): Readable {
+  const rest = [...chunks].reverse();
   return new Readable({
     highWaterMark: 0,
     read() {
-      const whole = rest;
-      rest = null;
-      this.push(whole);
+      this.push(rest.pop() ?? null);
     },
   });
 }

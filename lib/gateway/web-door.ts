@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { CollectedBody } from "./collected-body.ts";
 import { GrowingBody } from "./growing-body.ts";
 import type { CallTaker } from "./node-door.ts";
 import type { Arrival, ArrivalBody, Sink } from "./sink.ts";
@@ -32,21 +33,19 @@ export function handleWeb(request: Request, calls: CallTaker): Promise<Response>
 
 class WebBody implements ArrivalBody {
   readonly #stream: Readable | null;
-  readonly #announced: number;
 
   constructor(request: Request) {
-    this.#announced = Number(request.headers.get("content-length") ?? 0);
     // The two declarations of ReadableStream, the DOM's and Node's, describe one object.
     this.#stream = request.body === null ? null : Readable.fromWeb(request.body as NodeReadableStream<Uint8Array>);
     this.#stream?.on("error", () => {});
   }
 
-  collect(maxBytes: number, done: (body: Buffer | null) => void): void {
+  collect(maxBytes: number, done: (body: CollectedBody | null) => void): void {
     if (this.#stream === null) {
-      done(Buffer.alloc(0));
+      done(new CollectedBody([]));
       return;
     }
-    const body = new GrowingBody(this.#announced, maxBytes);
+    const body = new GrowingBody(maxBytes);
     this.#stream.on("data", (chunk: Uint8Array) => {
       if (body.push(chunk)) done(null);
     });

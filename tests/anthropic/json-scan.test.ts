@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { findEdgeValues } from "../../lib/anthropic/json-edges.ts";
 import { findTopLevelValues } from "../../lib/anthropic/json-scan.ts";
-import { readRequestHead } from "../../lib/anthropic/request-head.ts";
+import { readRequestHead, readRequestHeadQuickly } from "../../lib/anthropic/request-head.ts";
+import { CollectedBody } from "../../lib/gateway/collected-body.ts";
 import { Random } from "../support/random.ts";
 
 const KEYS = ["model", "stream", "at", "ключ"] as const;
@@ -42,7 +43,7 @@ test("read from its end alone a document says the same as to JSON.parse, the las
   for (let run = 0; run < 3_000; run += 1) {
     const text = randomObject(random, 0) + space(random);
     const parsed: Record<string, unknown> = JSON.parse(text);
-    const found = findEdgeValues(Buffer.from(text), KEYS, { front: 0, tail: text.length * 4 });
+    const found = findEdgeValues(Buffer.alloc(0), Buffer.from(text), KEYS);
     for (const key of ["model", "stream", "at"] as const) {
       const value = found.get(key);
       expect(value === undefined ? undefined : JSON.parse(value.toString()), `${key} of ${text}`).toEqual(
@@ -58,19 +59,39 @@ test("what stands at the edges of a document is never misread, wherever the edge
     const members = ["model", "stream", "at", "be"].map((key) => `"${key}"${space(random)}:${randomValue(random, 1)}`);
     const text = `{${members.sort(() => random.next() - 0.5).join(`${space(random)},`)}}`;
     const bytes = Buffer.from(text);
-    const edges = { front: random.int(bytes.length + 2), tail: random.int(bytes.length + 2) };
+    const [front, tail] = [random.int(bytes.length + 1), random.int(bytes.length + 1)];
+    const find = (json: Buffer) => findEdgeValues(json.subarray(0, front), json.subarray(tail), KEYS);
     const parsed: Record<string, unknown> = JSON.parse(text);
-    for (const [key, value] of findEdgeValues(bytes, KEYS, edges)) {
-      expect(JSON.parse(value.toString()), `${key} of ${text} with ${JSON.stringify(edges)}`).toEqual(parsed[key]);
+    for (const [key, value] of find(bytes)) {
+      expect(JSON.parse(value.toString()), `${key} of ${text} before ${front} and from ${tail}`).toEqual(parsed[key]);
     }
     for (let hit = random.int(4); hit >= 0; hit -= 1) bytes[random.int(bytes.length)] = random.int(256);
-    expect(() => findEdgeValues(bytes.subarray(0, random.int(bytes.length + 1)), KEYS, edges)).not.toThrow();
+    expect(() => find(bytes.subarray(0, random.int(bytes.length + 1)))).not.toThrow();
+  }
+});
+
+test("an edge that falls between a backslash and its quote does not turn text into members", () => {
+  const texts = ['","model":"no', '\\","model":"no","a":"', '"model":"no"', '","model":{"a":"', '\\\\"],"model":["'];
+  for (const text of texts) {
+    for (const more of [{}, { max_tokens: 5 }, { x: [text] }]) {
+      const bytes = Buffer.from(JSON.stringify({ messages: [text], system: text, ...more }));
+      for (let at = 0; at <= bytes.length; at += 1) {
+        const found = findEdgeValues(Buffer.alloc(0), bytes.subarray(at), KEYS);
+        expect(found.has("model"), `${bytes.toString()} from ${at}`).toBe(false);
+        expect(findEdgeValues(bytes.subarray(0, at), Buffer.alloc(0), KEYS).has("model")).toBe(false);
+      }
+    }
   }
 });
 
 test("a long body is read quickly where its model stands at either end, and exactly where it does not", () => {
   const prompt = [{ role: "user", content: '"model":"no", '.repeat(9_000) }];
-  const read = (body: object) => readRequestHead(Buffer.from(JSON.stringify(body)), true);
+  const read = (body: object) => {
+    const bytes = Buffer.from(JSON.stringify(body));
+    const chunks = [];
+    for (let at = 0; at < bytes.length; at += 5_000) chunks.push(bytes.subarray(at, at + 5_000));
+    return readRequestHeadQuickly(new CollectedBody(chunks));
+  };
   expect(read({ model: "m", max_tokens: 5, messages: prompt, stream: true, metadata: { user_id: "u" } })).toEqual({
     ...{ model: "m", maxTokens: 5, stream: true, speed: null, userId: "u" },
   });

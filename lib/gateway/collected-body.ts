@@ -1,0 +1,47 @@
+import type { LongText } from "../anthropic/request-head.ts";
+
+/**
+ * A request's body in the pieces in which it came. A long one is never put together unless somebody has to read all of
+ * it: to copy megabytes costs more than everything else that is done for such a call.
+ */
+export class CollectedBody implements LongText {
+  readonly chunks: readonly Buffer[];
+  readonly length: number;
+
+  constructor(chunks: readonly Buffer[]) {
+    this.chunks = chunks;
+    this.length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  }
+
+  whole(): Buffer {
+    const [only] = this.chunks;
+    return this.chunks.length === 1 && only ? only : Buffer.concat(this.chunks, this.length);
+  }
+
+  front(bytes: number): Buffer {
+    const parts: Buffer[] = [];
+    let held = 0;
+    for (const chunk of this.chunks) {
+      if (held >= bytes) break;
+      parts.push(chunk.subarray(0, bytes - held));
+      held += chunk.length;
+    }
+    return join(parts);
+  }
+
+  tail(bytes: number): Buffer {
+    const parts: Buffer[] = [];
+    let held = 0;
+    for (let index = this.chunks.length - 1; index >= 0 && held < bytes; index -= 1) {
+      const chunk = this.chunks[index] ?? Buffer.alloc(0);
+      parts.unshift(chunk.subarray(Math.max(chunk.length - (bytes - held), 0)));
+      held += chunk.length;
+    }
+    return join(parts);
+  }
+}
+
+function join(parts: readonly Buffer[]): Buffer {
+  const [only] = parts;
+  return parts.length === 1 && only ? only : Buffer.concat(parts);
+}
