@@ -61,8 +61,10 @@ export async function startPortkey(upstreamUrl: string): Promise<Contestant> {
   return { ...contestant("portkey", { child, url }), headers: { ...headers, "x-api-key": "sk-ant-bench" } };
 }
 
-/** The product as it is started by `npm start`, with an agent key: nothing is switched off. */
+/** The product as `npm start` starts it, with an agent key: nothing is switched off. */
 export async function startHeadroom(upstreamUrl: string, execArgv: string[]): Promise<Contestant> {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const flags = String(scripts.start).match(/--\S+/g) ?? [];
   const dataDir = mkdtempSync(join(tmpdir(), "headroom-bench-"));
   const child = launch(
     join(ROOT, "server.ts"),
@@ -74,7 +76,7 @@ export async function startHeadroom(upstreamUrl: string, execArgv: string[]): Pr
       HEADROOM_ADMIN_TOKEN: ADMIN_TOKEN,
       ANTHROPIC_API_KEY: "sk-ant-bench",
     },
-    execArgv,
+    [...flags, ...execArgv],
   );
   const url = await said(child, /Sign in +(http:\/\/[^/]+)/);
   const authorization = `Bearer ${ADMIN_TOKEN}`;
