@@ -152,6 +152,7 @@ export class PoolTraffic {
       last,
       demand: demandOf(ticket),
       notBefore: ticket.notBefore,
+      ownCredential: ticket.ownCredential,
     };
     return chooseUpstream(question, nowS);
   }
@@ -171,7 +172,7 @@ export class PoolTraffic {
   send(ticket: Ticket, { to, reason }: Extract<Choice, { reason: unknown }>, nowS: number): void {
     const { mirror, gate } = to;
     ticket.attempts += 1;
-    gate.send(nowS);
+    gate.send(nowS, ticket.ownCredential);
     this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
     const cost = this.cost(ticket.input, ticket.output);
     ticket.charged = cost;

@@ -9,8 +9,10 @@ import type { HeldBy, TrafficClass, UpstreamReason } from "./schema.ts";
 
 /** What the gateway knows of a call when it arrives. */
 export type TrafficCall = {
-  /** The upstreams that may serve it: a group that was set, or a name of its own for a passed-through credential. */
+  /** The upstreams that may serve it: a group that was set, or the name of the one. */
   group: string;
+  /** Set where it goes out with its caller's credential: that this one is refused says nothing about any other. */
+  ownCredential?: boolean;
   pool: string;
   lane: Lane;
   class: TrafficClass;
@@ -42,6 +44,7 @@ export type Ticket = {
   readonly arrivedS: number;
   readonly deadlineS: number;
   readonly position: number;
+  readonly ownCredential: boolean;
   /** What it will probably count: input less what the cache will serve, and output. */
   input: number;
   output: number;

@@ -64,7 +64,7 @@ export class TrafficController {
     this.#decisions = new Decisions(options.random);
   }
 
-  /** Names the upstreams that serve a group together. A group that was never set is its own upstream. */
+  /** Names the upstreams that serve a group together. A group that was never set is its one upstream. */
   setGroup(group: string, upstreams: readonly string[], nowS: number): void {
     this.#upstreams.setGroup(group, upstreams);
     for (const pool of this.#pools.values()) {
@@ -132,7 +132,7 @@ export class TrafficController {
     const ticket = this.#tickets.get(id);
     if (!ticket?.sentBy) return;
     const { upstream, out } = ticket.sentBy;
-    this.#upstreams.answered(upstream, nowS);
+    this.#upstreams.answered(upstream, ticket.ownCredential, nowS);
     if (!out) return;
     this.#learnInput(ticket, answer);
     out.mirror.head(out.sending, ticket.pool.countedInput(answer), answer.limits, nowS);
@@ -205,7 +205,7 @@ export class TrafficController {
     if (nowS - this.#sweptS >= SWEEP_S) this.#sweep(nowS);
     let wakeAtS = Number.POSITIVE_INFINITY;
     for (const pool of this.#waiting) {
-      const isDown = pool.candidates.every(({ gate }) => gate.isDown || gate.isStopped);
+      const isDown = pool.candidates.every(({ gate }) => gate.isDown || gate.isStopped(false));
       const giveUp = (ticket: Ticket) => this.#shed(ticket, isDown ? "upstream_down" : "deadline", nowS);
       wakeAtS = Math.min(wakeAtS, pool.pump(nowS, this.#decisions, giveUp));
       if (pool.queue.length === 0) this.#waiting.delete(pool);
@@ -239,6 +239,7 @@ export class TrafficController {
       ...{ id: this.#nextId++, call, class: index, pool, shape, arrivedS: nowS, deadlineS: nowS + waitS },
       agentQueue: pool.queue.agentQueue(call.agent, index, call.weight ?? 1),
       position: pool.position(index),
+      ownCredential: call.ownCredential ?? false,
       ...pool.estimate({ shape, call }),
       ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
       ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0 },
@@ -250,13 +251,14 @@ export class TrafficController {
   #objection(ticket: Ticket, nowS: number): ShedReason | null {
     const { pool, call, agentQueue } = ticket;
     if (this.#isDraining) return "draining";
-    if (pool.candidates.every(({ gate }) => gate.isStopped && !gate.allows(nowS))) return "upstream_stopped";
+    const own = ticket.ownCredential;
+    if (pool.candidates.every(({ gate }) => gate.isStopped(own) && !gate.allows(nowS, own))) return "upstream_stopped";
     if (pool.mode !== "enforce") return null;
     if (!this.#room.hasPlaceForAgent(agentQueue, call.bytes)) return "agent_queue_full";
     if (!this.#room.hasPlaceFor(call.bytes) && !this.#makePlace(ticket.class, call.bytes, nowS)) return "queue_full";
-    const own = agentQueue.first;
+    const first = agentQueue.first;
     const tooLate = FAIL_FAST_SHARE * (ticket.deadlineS - nowS);
-    if (call.failFast && own && agentQueue.length >= 3 && nowS - own.arrivedS > tooLate) return "predicted_wait";
+    if (call.failFast && first && agentQueue.length >= 3 && nowS - first.arrivedS > tooLate) return "predicted_wait";
     return null;
   }
 
@@ -289,7 +291,7 @@ export class TrafficController {
     }
     if (pool.mode === "off") {
       ticket.attempts = 1;
-      const to = pool.candidates.find(({ gate }) => gate.allows(nowS)) ?? first;
+      const to = pool.candidates.find(({ gate }) => gate.allows(nowS, ticket.ownCredential)) ?? first;
       ticket.sentBy = { upstream: to.mirror.upstream, reason: "only", sentS: nowS, out: null };
     } else {
       const choice = pool.choose(ticket, ticket.class, nowS);
@@ -321,32 +323,30 @@ export class TrafficController {
       mirror.ramp.cut(OVERLOAD_CUT, nowS);
       return;
     }
-    if (action.kind === "stop" && this.#mayStop(action, ticket.pool)) {
+    if (action.kind === "stop" && mayStop(action, ticket)) {
       gate.stop(action.cause, nowS);
       for (const pool of this.#waiting) {
-        if (pool.candidates.every((one) => one.gate.isStopped)) this.#shedAll(pool, "upstream_stopped", nowS);
+        this.#shedAll(pool, "upstream_stopped", nowS, ({ ownCredential }) =>
+          pool.candidates.every((one) => one.gate.isStopped(ownCredential)),
+        );
       }
       return;
     }
-    this.#upstreams.answered(upstream, nowS);
+    this.#upstreams.answered(upstream, ticket.ownCredential, nowS);
     if (action.kind !== "acceleration") return;
     mirror.ramp.cut(ACCELERATION_CUT, nowS);
     mirror.pause(nowS + action.pauseS);
-  }
-
-  /** A caller's own credential that is not valid is the caller's affair, and may be another the next time. */
-  #mayStop(action: Extract<RefusalAction, { kind: "stop" }>, pool: PoolTraffic): boolean {
-    return action.cause !== "authentication" || this.#upstreams.isConfigured(pool.group);
   }
 
   /** When the refused call may go again; null when it may not. */
   #retryAt(action: RefusalAction, ticket: Ticket, nowS: number): number | null {
     const { pool } = ticket;
     if (pool.mode !== "enforce" || this.#isDraining || nowS >= ticket.deadlineS) return null;
-    if (action.kind === "stop")
-      return pool.candidates.some(({ gate }) => !gate.isStopped && gate.allows(nowS)) && this.#mayStop(action, pool)
-        ? nowS
-        : null;
+    if (action.kind === "stop") {
+      const own = ticket.ownCredential;
+      const hasOther = pool.candidates.some(({ gate }) => !gate.isStopped(own) && gate.allows(nowS, own));
+      return hasOther && mayStop(action, ticket) ? nowS : null;
+    }
     if (action.kind === "pass" || ticket.failures >= MAX_FAILURES) return null;
     return nowS + action.waitS;
   }
@@ -356,8 +356,8 @@ export class TrafficController {
     this.#remove(ticket);
   }
 
-  #shedAll(pool: PoolTraffic, reason: ShedReason, nowS: number): void {
-    for (const ticket of [...pool.queue.tickets()]) this.#shed(ticket, reason, nowS);
+  #shedAll(pool: PoolTraffic, reason: ShedReason, nowS: number, which: (ticket: Ticket) => boolean = () => true): void {
+    for (const ticket of [...pool.queue.tickets()]) if (which(ticket)) this.#shed(ticket, reason, nowS);
   }
 
   #remove(ticket: Ticket): void {
@@ -396,4 +396,9 @@ export class TrafficController {
     const used = new Set([...this.#pools.values()].flatMap((pool) => pool.candidates.map(({ mirror }) => mirror)));
     this.#upstreams.forget(beforeS, (mirror) => used.has(mirror));
   }
+}
+
+/** A caller's own credential that is not valid is the caller's affair, and may be another the next time. */
+function mayStop(action: Extract<RefusalAction, { kind: "stop" }>, { ownCredential }: Ticket): boolean {
+  return action.cause !== "authentication" || !ownCredential;
 }

@@ -18,6 +18,7 @@ export type Question = {
   standing: number;
   last: string | undefined;
   notBefore: ReadonlyMap<string, number> | null;
+  ownCredential: boolean;
 };
 
 export type Choice = { to: Candidate; reason: UpstreamReason } | ({ to: null } & Held);
@@ -27,7 +28,7 @@ export type Choice = { to: Candidate; reason: UpstreamReason } | ({ to: null } &
  * the first that lets the call through.
  */
 export function chooseUpstream(question: Question, nowS: number): Choice {
-  const { candidates, demand, last } = question;
+  const { candidates, demand } = question;
   const only = candidates.length === 1;
   const ranked = only ? candidates : rank(question);
   let held: Held = { heldBy: { by: "upstream", limiter: null, class: null }, waitS: 1 };
@@ -37,9 +38,10 @@ export function chooseUpstream(question: Question, nowS: number): Choice {
       held = { heldBy: { by: "backoff", limiter: null, class: null }, waitS: notBeforeS - nowS };
       continue;
     }
-    if (!candidate.gate.allows(nowS)) continue;
+    if (!candidate.gate.allows(nowS, question.ownCredential)) continue;
     const obstacle = candidate.mirror.obstacle(demand, question, question.standing, nowS);
-    if (obstacle === null) return { to: candidate, reason: only ? "only" : reasonFor(candidate, ranked, last, nowS) };
+    if (obstacle === null)
+      return { to: candidate, reason: only ? "only" : reasonFor(candidate, ranked, question, nowS) };
     held = obstacle;
   }
   return { to: null, ...held };
@@ -56,10 +58,10 @@ function rank({ candidates, demand, last }: Question): readonly Candidate[] {
 function reasonFor(
   chosen: Candidate,
   ranked: readonly Candidate[],
-  last: string | undefined,
+  { last, ownCredential }: Question,
   nowS: number,
 ): UpstreamReason {
   if (chosen.mirror.upstream === last) return "cache";
   const own = ranked.find(({ mirror }) => mirror.upstream === last);
-  return own && !own.gate.allows(nowS) ? "failover" : "headroom";
+  return own && !own.gate.allows(nowS, ownCredential) ? "failover" : "headroom";
 }

@@ -16,8 +16,9 @@ export class UpstreamGate {
     this.upstream = upstream;
   }
 
-  get isStopped(): boolean {
-    return this.#stopped !== null;
+  /** A credential that is not valid stops those that use it; a caller with one of its own is none of them. */
+  isStopped(ownCredential: boolean): boolean {
+    return this.#stopped !== null && !(ownCredential && this.#stopped.cause === "authentication");
   }
 
   get isDown(): boolean {
@@ -25,8 +26,8 @@ export class UpstreamGate {
   }
 
   /** A stopped upstream gets one call a minute, one that is down one at a time. */
-  allows(nowS: number): boolean {
-    if (this.#stopped && nowS < this.#stopped.probeAtS) return false;
+  allows(nowS: number, ownCredential: boolean): boolean {
+    if (this.#stopped && this.isStopped(ownCredential) && nowS < this.#stopped.probeAtS) return false;
     return this.#breaker.allows(nowS);
   }
 
@@ -37,14 +38,14 @@ export class UpstreamGate {
     return breaker === null ? stopped : Math.max(breaker, stopped ?? 0);
   }
 
-  send(nowS: number): void {
-    if (this.#stopped) this.#stopped.probeAtS = nowS + STOP_PROBE_S;
+  send(nowS: number, ownCredential: boolean): void {
+    if (this.#stopped && this.isStopped(ownCredential)) this.#stopped.probeAtS = nowS + STOP_PROBE_S;
     this.#breaker.send(nowS);
   }
 
   /** It answered. True when it had been down until now. */
-  succeed(): boolean {
-    this.#stopped = null;
+  succeed(ownCredential: boolean): boolean {
+    if (this.isStopped(ownCredential)) this.#stopped = null;
     return this.#breaker.succeed();
   }
 

@@ -24,11 +24,6 @@ export class Upstreams {
     this.#groups.set(group, [...upstreams]);
   }
 
-  /** Groups that were set are configured; any other is a caller's own credential. */
-  isConfigured(group: string): boolean {
-    return this.#groups.has(group);
-  }
-
   candidates(place: { group: string; pool: string; lane: Lane }, nowS: number): Candidate[] {
     const { group, pool, lane } = place;
     const upstreams = this.#groups.get(group) ?? [group];
@@ -58,8 +53,8 @@ export class Upstreams {
   }
 
   /** It answered. After an outage what has waited is let go slowly. */
-  answered(upstream: string, nowS: number): void {
-    if (!this.gate(upstream).succeed()) return;
+  answered(upstream: string, ownCredential: boolean, nowS: number): void {
+    if (!this.gate(upstream).succeed(ownCredential)) return;
     for (const mirror of this.#mirrors.values()) {
       if (mirror.upstream === upstream) mirror.ramp.restart(RESTART_RATE, RESTART_HOLD_S, nowS);
     }

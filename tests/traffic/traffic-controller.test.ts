@@ -267,9 +267,21 @@ describe("an upstream", () => {
   });
 
   test("of a caller's own credential is not stopped by a key that is not valid", () => {
-    const id = bench.arrive(0, { group: "credential-1" });
+    const id = bench.arrive(0, { ownCredential: true });
     expect(bench.refuse(id, 1, { status: 401, cause: "authentication", retryAfterS: null, limits: {} })).toBe(false);
-    expect(bench.admitted).toContain(bench.arrive(2, { group: "credential-1" }));
+    expect(bench.admitted).toContain(bench.arrive(2, { ownCredential: true }));
+    expect(bench.admitted).toContain(bench.arrive(2));
+  });
+
+  test("whose configured key is not valid still serves callers with one of their own, who do not start it again", () => {
+    const id = bench.arrive(0);
+    expect(bench.refuse(id, 1, { status: 401, cause: "authentication", retryAfterS: null, limits: {} })).toBe(false);
+    expect(() => bench.arrive(2)).toThrow("upstream_stopped");
+    const own = bench.arrive(2, { ownCredential: true });
+    expect(bench.admitted).toContain(own);
+    bench.answer(own, 3);
+    expect(() => bench.arrive(4)).toThrow("upstream_stopped");
+    expect(bench.admitted).toContain(bench.arrive(62));
   });
 
   test("that is down is tried by one call at a time, and what has waited then leaves without a stampede", () => {
