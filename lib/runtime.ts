@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { type Access, createAccess } from "./access/access.ts";
 import { Operators } from "./access/operators.ts";
+import { DEFAULT_UPSTREAM } from "./access/schema.ts";
 import { type Alerting, createAlerting } from "./alerts/alerting.ts";
 import { createDatabase, type Database } from "./database/database.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
@@ -28,8 +29,6 @@ import { Drain } from "./usage/drain.ts";
 import { LiveUsage } from "./usage/live-usage.ts";
 import { Spool } from "./usage/spool.ts";
 
-/** The one upstream, until there are several. */
-const UPSTREAM = "default";
 const KEY = Symbol.for("headroom.runtime");
 /** How long a start waits for the agents; until they are there, their calls are told to come again. */
 const AGENTS_PATIENCE_MS = 2_000;
@@ -127,13 +126,14 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const traffic = new TrafficDesk({
     controller: new TrafficController({ random: Math.random }),
     clock,
-    expected: ({ group, pool, lane }) => limits.known({ upstream: group, pool, lane }),
+    expected: (place) => limits.known(place),
   });
   const gateway = createGateway({
     ...{ live, limits, traffic, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
     ...{ windows, publicUrl: env.HEADROOM_PUBLIC_URL ?? null },
-    upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
+    upstream: { name: DEFAULT_UPSTREAM, ...builtIn },
+    upstreams: access.upstreams,
     recorder: {
       record: (call) => {
         spool.record(call);
@@ -154,14 +154,14 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       version: VERSION,
       url: publicUrl,
       upstreamUrl: env.HEADROOM_UPSTREAM_URL,
-      upstream: UPSTREAM,
+      upstream: DEFAULT_UPSTREAM,
       database: opened.kind,
       databaseReachable: drain.fault === null && housekeeping.fault === null,
       spoolRows: spool.rows,
       recordingFault: spool.fault,
       evaluatedAt: alerting.engine.evaluatedAt,
       openCalls: gateway.openCalls,
-      hasAgentCredential: env.ANTHROPIC_API_KEY !== undefined,
+      hasAgentCredential: access.upstreams.callable.length > 0,
       channels: housekeeping.channels,
       demo,
     };

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { Database } from "../database/database.ts";
 import { AppError } from "../kit/errors.ts";
@@ -31,28 +32,37 @@ export class Upstreams {
   readonly #database: Database;
   readonly #box: SecretBox;
   readonly #builtIn: BuiltInUpstream;
-  #credentials: readonly UpstreamCredential[] = [];
+  #credentials: readonly UpstreamCredential[];
+  #callable: readonly UpstreamCredential[];
 
   constructor(options: { database: Database; box: SecretBox; builtIn: BuiltInUpstream }) {
     this.#database = options.database;
     this.#box = options.box;
     this.#builtIn = options.builtIn;
+    this.#credentials = this.#withBuiltIn([]);
+    this.#callable = this.#credentials;
   }
 
   /** Those that are enabled and can be used, the environment's own first; as of the last refresh. */
   get credentials(): readonly UpstreamCredential[] {
-    const { baseUrl, apiKey } = this.#builtIn;
-    const first = { id: DEFAULT_UPSTREAM, name: DEFAULT_UPSTREAM, kind: "api" as const, baseUrl };
-    return [...(apiKey === null ? [] : [{ ...first, apiKey }]), ...this.#credentials];
+    return this.#credentials;
+  }
+
+  /** Those of them that messages can go out with: another array exactly when something has changed. */
+  get callable(): readonly UpstreamCredential[] {
+    return this.#callable;
   }
 
   async refresh(): Promise<void> {
     const stored = await this.#read();
-    this.#credentials = stored.flatMap((upstream) => {
+    const credentials = stored.flatMap((upstream) => {
       const apiKey = upstream.enabled ? this.#open(upstream) : null;
       const { id, name, kind, baseUrl } = upstream;
       return apiKey === null ? [] : [{ id, name, kind, baseUrl, apiKey }];
     });
+    this.#credentials = this.#withBuiltIn(credentials);
+    const callable = this.#credentials.filter(({ kind }) => kind === "api");
+    if (!isDeepStrictEqual(callable, this.#callable)) this.#callable = callable;
   }
 
   /** The environment's own first, then in the order they were made. */
@@ -113,6 +123,12 @@ export class Upstreams {
     const apiKey = this.#open(upstream);
     if (apiKey === null) return { ok: false, status: null, latencyMs: 0, message: UNREADABLE };
     return testUpstream({ kind: upstream.kind, baseUrl: upstream.baseUrl, apiKey });
+  }
+
+  #withBuiltIn(others: UpstreamCredential[]): UpstreamCredential[] {
+    const { baseUrl, apiKey } = this.#builtIn;
+    const first = { id: DEFAULT_UPSTREAM, name: DEFAULT_UPSTREAM, kind: "api" as const, baseUrl };
+    return apiKey === null ? others : [{ ...first, apiKey }, ...others];
   }
 
   async #read(): Promise<StoredUpstream[]> {

@@ -26,6 +26,7 @@ import { batchIdOf, type Endpoint } from "./endpoint.ts";
 import { type Meter, NO_METER } from "./meter.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 import type { TrafficPass } from "./traffic-pass.ts";
+import type { Route } from "./upstream-set.ts";
 
 /** What a caller without an agent key is bound by. */
 const UNBOUND = { maxClass: "critical", defaultClass: "normal" } as const;
@@ -54,7 +55,7 @@ export class CallBook {
   #pool: string | null = null;
   #lane: Lane = "standard";
   /** Whose limits it draws on. */
-  #upstream: string;
+  #upstream = "";
   #head: RequestHead | null = null;
   #explanation: Explanation | null = null;
   #lease: Lease | null = null;
@@ -72,7 +73,6 @@ export class CallBook {
     this.#method = method;
     this.#endpoint = endpoint;
     this.#headers = headers;
-    this.#upstream = context.upstreamName;
     this.#startedAtMs = context.clock.now();
     this.#startedAt = context.clock.monotonic();
     this.id = createId(this.#startedAtMs);
@@ -92,7 +92,7 @@ export class CallBook {
   }
 
   /** The call as traffic control needs to know it; null for one that is not of a model's pool. */
-  trafficCall(bytes: number): TrafficCall | null {
+  trafficCall(bytes: number, { group, ownCredential }: Route): TrafficCall | null {
     const pool = this.#pool;
     const model = this.#model;
     const attribution = this.#attribution;
@@ -103,7 +103,7 @@ export class CallBook {
     const bounds = this.#agentKey?.settings ?? UNBOUND;
     const deadline = isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
     return {
-      ...{ group: this.#upstream, pool, lane: this.#lane, model, bytes, agent: attribution.agent },
+      ...{ group, ownCredential, pool, lane: this.#lane, model, bytes, agent: attribution.agent },
       class: boundClass(bounds, isBelieved ? askedClass : null),
       maxTokens: this.#head?.maxTokens ?? DEFAULT_MAX_TOKENS,
       streams: this.#head?.stream ?? false,
@@ -149,11 +149,15 @@ export class CallBook {
     return null;
   }
 
-  /** The call goes out. */
-  sent(): void {
+  /** The call goes out, perhaps once more and elsewhere. */
+  sent(upstream: string): void {
+    const isElsewhere = upstream !== this.#upstream;
+    this.#upstream = upstream;
     this.#sentAtMs = this.#context.clock.now();
-    // A call that is sent again is still the one call that is open.
-    if (this.#pool === null || this.#attribution === null || this.#live !== null) return;
+    if (this.#pool === null || this.#attribution === null) return;
+    if (this.#live !== null && isElsewhere) this.#guard("live view", () => this.#live?.leave());
+    // A call that is sent again to the same place is still the one call that is open there.
+    else if (this.#live !== null) return;
     const place = { agent: this.#attribution.agent, ...this.#place(this.#pool) };
     this.#guard("live view", () => {
       this.#live = this.#context.live.open(place);

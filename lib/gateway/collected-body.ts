@@ -18,6 +18,18 @@ export class CollectedBody implements LongText {
     return this.chunks.length === 1 && only ? only : Buffer.concat(this.chunks, this.length);
   }
 
+  /** Whether the text stands anywhere in it, across pieces too. */
+  includes(text: string): boolean {
+    const overlap = Buffer.byteLength(text) - 1;
+    let before = Buffer.alloc(0);
+    for (const chunk of this.chunks) {
+      if (chunk.includes(text)) return true;
+      if (before.length > 0 && Buffer.concat([before, chunk.subarray(0, overlap)]).includes(text)) return true;
+      before = Buffer.concat([before, chunk.subarray(-overlap)]).subarray(-overlap);
+    }
+    return false;
+  }
+
   front(bytes: number): Buffer {
     const parts: Buffer[] = [];
     let held = 0;

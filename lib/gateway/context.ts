@@ -10,19 +10,16 @@ import type { CallPlace, OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { BatchBook } from "./batch-book.ts";
 import type { CredentialRules } from "./credential.ts";
-import type { Organizations } from "./organizations.ts";
 import type { TrafficDesk } from "./traffic-desk.ts";
-import type { UpstreamClient } from "./upstream-client.ts";
+import type { UpstreamSet } from "./upstream-set.ts";
 
 /** What every call of a gateway shares. */
 export type GatewayContext = {
-  upstreamName: string;
-  client: UpstreamClient;
+  upstreams: UpstreamSet;
   credentials: CredentialRules;
   live: { open(place: CallPlace): OpenCall };
   /** Decides when each call goes; null sends all at once. */
   traffic: TrafficDesk | null;
-  organizations: Organizations;
   limits: { observe(place: Place, observed: ObservedLimit[], sentAtMs: number): void };
   /** Holds agents to their settings; null where none has any. */
   guard: {

@@ -1,20 +1,25 @@
 import type { AgentSettings } from "../access/schema.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 import type { RequestHeaders } from "./request-headers.ts";
+import type { OwnCredential } from "./upstream-set.ts";
 
 /** `settings` bounds the class of its calls; without them they are normal. */
 export type AgentKey = { id: string; name: string; settings?: Pick<AgentSettings, "maxClass" | "defaultClass"> };
 
-/** Whose call it is and which credential it goes out with, or why it does not. */
+/**
+ * Whose call it is, or why it does not go out. `own` is the credential that goes through untouched; null where the call
+ * goes out with an upstream's.
+ */
 export type Credential =
-  | { kind: "admitted"; agentKey: AgentKey | null; headers: readonly string[]; secret: string }
+  | { kind: "admitted"; agentKey: AgentKey; own: null }
+  | { kind: "admitted"; agentKey: null; own: OwnCredential }
   | { kind: "refused"; agentKey: AgentKey | null; answer: OwnAnswer };
 
 export type CredentialRules = {
   /** `isLoaded` is false while keys could not be read yet. */
   agentKeys: { find(secret: string): AgentKey | null; readonly isLoaded?: boolean };
-  /** The upstream's credential; null when none is configured. */
-  apiKey: string | null;
+  /** Whether any upstream has a credential for them. */
+  upstreams: { readonly isConfigured: boolean };
   /** Whether credentials other than agent keys go through untouched. */
   passThrough: boolean;
 };
@@ -30,12 +35,8 @@ export function judgeCredential(headers: RequestHeaders, path: string, rules: Cr
   if (!secret) {
     // Claude Code's probe brings no credential and asks for nothing.
     if (rules.passThrough || path === "/api/hello") {
-      return {
-        kind: "admitted",
-        agentKey: null,
-        headers: headers.credentials,
-        secret: headers.apiKey ?? headers.bearer ?? "",
-      };
+      const own = { headers: headers.credentials, secret: headers.apiKey ?? headers.bearer ?? "" };
+      return { kind: "admitted", agentKey: null, own };
     }
     const message =
       "This gateway takes Headroom agent keys only: ask an operator for one (it begins with hr_) and send it as x-api-key or Authorization: Bearer.";
@@ -49,6 +50,6 @@ export function judgeCredential(headers: RequestHeaders, path: string, rules: Cr
     const message = "Headroom does not know this agent key: it was mistyped or revoked. Ask an operator for a new one.";
     return { kind: "refused", agentKey, answer: ownAnswers.unauthenticated(message) };
   }
-  if (rules.apiKey === null) return { kind: "refused", agentKey, answer: ownAnswers.noUpstreamCredential() };
-  return { kind: "admitted", agentKey, headers: ["x-api-key", rules.apiKey], secret: rules.apiKey };
+  if (!rules.upstreams.isConfigured) return { kind: "refused", agentKey, answer: ownAnswers.noUpstreamCredential() };
+  return { kind: "admitted", agentKey, own: null };
 }

@@ -15,6 +15,7 @@ import { judgeCredential } from "./credential.ts";
 import { createDecoder, decodeWhole, LateDecoder, type Passage } from "./decoder.ts";
 import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint } from "./endpoint.ts";
 import { HeldAnswer } from "./held-answer.ts";
+import { isHomeBound } from "./home-bound.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
@@ -22,6 +23,7 @@ import { originFor } from "./results-url.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
 import { TrafficPass } from "./traffic-pass.ts";
+import type { OwnCredential, Route, Sender } from "./upstream-set.ts";
 
 /** The API takes Messages bodies of 32 MB; what is longer than this it would refuse too. */
 const MAX_BODY_BYTES = 40 * 1024 * 1024;
@@ -40,12 +42,11 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   readonly #headers: RequestHeaders;
   readonly #book: CallBook;
 
-  /** What the call went out with: whose limits it draws on depends on it. */
-  #secret = "";
-  #sentHeaders: readonly string[] = [];
+  /** Which way the call went out last. */
+  #sender: Sender | null = null;
   #pass: TrafficPass | null = null;
   /** Sends the call once more; null once the upstream has accepted it, for then its body is let go. */
-  #dispatch: (() => void) | null = null;
+  #dispatch: ((upstream: string | null) => void) | null = null;
   #held: HeldAnswer | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #hasAnswer = false;
@@ -72,13 +73,13 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   /** Takes the call on its way. */
   run(): void {
     const credential = judgeCredential(this.#headers, this.#endpoint.path, this.#context.credentials);
-    if (credential.kind === "admitted") this.#secret = credential.secret;
-    this.#book.identified(credential.agentKey, this.#context.organizations.nameOf(this.#secret));
+    const own = credential.kind === "admitted" ? credential.own : null;
+    this.#book.identified(credential.agentKey, this.#context.upstreams.nameFor(own));
     const { body, target } = this.#arrival;
     if (credential.kind === "refused") this.refuse(credential.answer);
     else if (!target.startsWith("/")) this.refuse(ownAnswers.unforwardable("The request target must be a path."));
-    else if (!isModelCall(this.#endpoint.kind)) this.#send(credential.headers, null, () => body.stream());
-    else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(credential.headers, whole));
+    else if (!isModelCall(this.#endpoint.kind)) this.#send(own, null, () => body.stream());
+    else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(own, whole));
   }
 
   /** Answers in Anthropic's place. */
@@ -113,52 +114,60 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#sink.cut();
   }
 
-  #collected(credentialHeaders: readonly string[], body: CollectedBody | null): void {
+  #collected(own: OwnCredential | null, body: CollectedBody | null): void {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
-    else if (encoding === null) this.#send(credentialHeaders, body, () => body);
+    else if (encoding === null) this.#send(own, body, () => body);
     else {
       void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
-        if (!this.#done) this.#send(credentialHeaders, decoded && new CollectedBody([decoded]), () => body);
+        if (!this.#done) this.#send(own, decoded && new CollectedBody([decoded]), () => body);
       });
     }
   }
 
   /** Sends the call, unless its agent may not make it now. `text` is the body where it can be read. */
-  #send(
-    credentialHeaders: readonly string[],
-    text: CollectedBody | null,
-    getBody: () => CollectedBody | Readable | null,
-  ): void {
+  #send(own: OwnCredential | null, text: CollectedBody | null, getBody: () => CollectedBody | Readable | null): void {
     const denial = this.#book.admit(text);
     if (denial !== null) {
       this.refuse(ownAnswers.notAdmitted(denial));
       return;
     }
-    const headers = [...this.#headers.forwarded, ...credentialHeaders];
-    this.#sentHeaders = headers;
+    const { traffic, upstreams } = this.#context;
     const { method, target } = this.#arrival;
-    const { contentLength } = this.#headers;
-    const dispatch = () => {
-      this.#book.sent();
-      this.#context.client.dispatch({ method, target, headers: [...headers], body: getBody(), contentLength }, this);
+    const { contentLength, forwarded } = this.#headers;
+    const route = this.#route(own, text);
+    const dispatch = (upstream: string | null) => {
+      const sender = route.choose(upstream);
+      // Taken away while the call waited.
+      if (sender === null) return this.refuse(ownAnswers.noUpstreamCredential());
+      this.#sender = sender;
+      this.#book.sent(upstreams.nameOf(sender));
+      const headers = [...forwarded, ...sender.headers];
+      sender.client.dispatch({ method, target, headers, body: getBody(), contentLength }, this);
     };
-    const { traffic } = this.#context;
-    const call = traffic && this.#endpoint.kind === "messages" ? this.#book.trafficCall(text?.length ?? 0) : null;
+    const call =
+      traffic && this.#endpoint.kind === "messages" ? this.#book.trafficCall(text?.length ?? 0, route) : null;
     if (traffic && call) this.#enter(new TrafficPass(traffic, call.group), call, dispatch);
-    else dispatch();
+    else dispatch(null);
+  }
+
+  #route(own: OwnCredential | null, text: CollectedBody | null): Route {
+    const { upstreams } = this.#context;
+    if (own !== null) return upstreams.ownRoute(own);
+    const isBound = upstreams.hasSeveral && isHomeBound(this.#endpoint, this.#headers, text);
+    return isBound ? upstreams.homeRoute() : upstreams.sharedRoute();
   }
 
   /** Waits for its turn, and again whenever the upstream refuses before an answer has begun. */
-  #enter(pass: TrafficPass, call: TrafficCall, dispatch: () => void): void {
+  #enter(pass: TrafficPass, call: TrafficCall, dispatch: (upstream: string | null) => void): void {
     this.#pass = pass;
     this.#dispatch = dispatch;
     pass.enter(call, {
       go: (explanation) => {
         if (this.#done) return;
         this.#book.explained(explanation);
-        this.#dispatch?.();
+        this.#dispatch?.(explanation.upstream);
       },
       shed: (refusal, explanation) => {
         if (explanation) this.#book.explained(explanation);
@@ -179,8 +188,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       return;
     }
     const answer = readAnswerHeaders(controller.rawHeaders);
-    if (this.#endpoint.kind === "messages") {
-      this.#book.belongsTo(this.#context.organizations.learn(this.#secret, answer.organizationId));
+    if (this.#endpoint.kind === "messages" && this.#sender !== null) {
+      this.#book.belongsTo(this.#context.upstreams.learn(this.#sender, answer.organizationId));
     }
     if (this.#pass !== null && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
     else this.#begin(status, reason, answer);
@@ -253,8 +262,10 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#held = null;
     this.#controller = null;
     if (this.#pass?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
-    const failure = this.#context.client.explain(error);
-    this.#context.log.warn({ host: this.#context.client.host, code: failure.code }, "the upstream gave no answer");
+    if (this.#sender === null) return;
+    const { client } = this.#sender;
+    const failure = client.explain(error);
+    this.#context.log.warn({ host: client.host, code: failure.code }, "the upstream gave no answer");
     this.refuse(failure.answer);
   }
 
@@ -309,10 +320,12 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   /** Results are counted under the day on which their batch was made, which may have to be asked for. */
   #datedResults(meter: Meter, decoder: Passage | null): Passage | null {
-    const { batches, client } = this.#context;
+    const { batches } = this.#context;
     const batchId = batchIdOf(this.#endpoint.path);
-    if (batches.createdAtMs(batchId) !== null) return decoder;
-    const found = lookUpBatch({ client, batches, batchId, sentHeaders: this.#sentHeaders });
+    if (this.#sender === null || batches.createdAtMs(batchId) !== null) return decoder;
+    const { client, headers } = this.#sender;
+    const sentHeaders = [...this.#headers.forwarded, ...headers];
+    const found = lookUpBatch({ client, batches, batchId, sentHeaders });
     return new LateDecoder(found, decoder, (decoded) => meter.push(decoded));
   }
 

@@ -7,16 +7,18 @@ import type { GatewayContext } from "./context.ts";
 import type { CredentialRules } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { handleNode } from "./node-door.ts";
-import { Organizations } from "./organizations.ts";
 import { ownAnswers } from "./own-answer.ts";
 import type { Arrival, Sink } from "./sink.ts";
 import type { TrafficDesk } from "./traffic-desk.ts";
-import { DEFAULT_TIMEOUTS, UpstreamClient, type UpstreamTimeouts } from "./upstream-client.ts";
+import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from "./upstream-client.ts";
+import { type ConfiguredUpstreams, type UpstreamOption, UpstreamSet } from "./upstream-set.ts";
 import { handleWeb } from "./web-door.ts";
 
 export type GatewayOptions = {
-  /** Where calls go. `apiKey` is what agent keys go out with; null lets only passed-through credentials call. */
-  upstream: { name: string; baseUrl: string; apiKey: string | null };
+  /** The environment's: where passed-through credentials go, and agent keys where no others are configured. */
+  upstream: UpstreamOption;
+  /** Those that agent keys' calls may go to, the environment's among them. */
+  upstreams?: ConfiguredUpstreams;
   agentKeys: CredentialRules["agentKeys"];
   /** Holds agents to their settings; without it they are bound by nothing. */
   guard?: GatewayContext["guard"];
@@ -56,13 +58,16 @@ export type Gateway = {
 };
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { upstream, agentKeys, passThrough } = options;
+  const { agentKeys, passThrough, log } = options;
+  const traffic = options.traffic ?? null;
+  const upstreams = new UpstreamSet({
+    ...{ environment: options.upstream, configured: options.upstreams ?? null, traffic, log },
+    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+  });
   const context: GatewayContext = {
-    upstreamName: upstream.name,
-    client: new UpstreamClient(upstream.baseUrl, { ...DEFAULT_TIMEOUTS, ...options.timeouts }),
-    credentials: { agentKeys, apiKey: upstream.apiKey, passThrough },
-    traffic: options.traffic ?? null,
-    organizations: new Organizations(upstream.name),
+    upstreams,
+    credentials: { agentKeys, upstreams, passThrough },
+    traffic,
     live: options.live,
     limits: options.limits,
     guard: options.guard ?? null,
@@ -72,7 +77,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     publicUrl: options.publicUrl ?? null,
     recorder: options.recorder,
     clock: options.clock,
-    log: options.log,
+    log,
     believeLabels: options.believeLabels,
   };
   const open = new Set<Exchange>();
@@ -104,7 +109,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       });
       for (const exchange of [...open]) exchange.cut();
     }
-    await context.client.close();
+    await upstreams.close();
   };
 
   return {

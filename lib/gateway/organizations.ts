@@ -5,29 +5,41 @@ const SHOWN = 8;
 
 /**
  * Whose limits a credential draws on. Keys of one organisation share its limits, those of another do not; an answer says
- * which it was. The first organisation seen goes by the configured upstream's name, so that most know only that one.
+ * which it was. An organisation goes by the name of the upstream through which it was first met, so that most know only
+ * that one; of credentials that callers bring, the first organisation counts as the environment's.
  */
 export class Organizations {
-  readonly #upstreamName: string;
+  readonly #environment: string;
   /** By the credential itself, in memory alone: hashing each call's would cost more than all else here. */
   readonly #names = new LRUCache<string, string>({ max: MAX_CREDENTIALS });
-  #first: string | null = null;
+  readonly #byId = new LRUCache<string, string>({ max: MAX_CREDENTIALS });
+  readonly #taken = new Map<string, string>();
 
-  constructor(upstreamName: string) {
-    this.#upstreamName = upstreamName;
+  constructor(environment: string) {
+    this.#environment = environment;
   }
 
-  nameOf(credential: string): string {
-    return this.#names.get(credential) ?? this.#upstreamName;
+  /** `configured` is the name of the upstream whose credential it is; null for a caller's own. */
+  nameOf(credential: string, configured: string | null): string {
+    return this.#names.get(credential) ?? configured ?? this.#environment;
   }
 
   /** `organizationId` as in the header `anthropic-organization-id`; without one nothing is learned. */
-  learn(credential: string, organizationId: string | null): string {
-    if (organizationId !== null) {
-      this.#first ??= organizationId;
-      const isFirst = organizationId === this.#first;
-      this.#names.set(credential, isFirst ? this.#upstreamName : `org ${organizationId.slice(0, SHOWN)}`);
+  learn(credential: string, organizationId: string | null, configured: string | null): string {
+    if (organizationId === null) return this.nameOf(credential, configured);
+    let name = this.#byId.get(organizationId);
+    if (name === undefined) {
+      name = this.#newName(configured ?? this.#environment, organizationId);
+      this.#byId.set(organizationId, name);
     }
-    return this.nameOf(credential);
+    this.#names.set(credential, name);
+    return name;
+  }
+
+  #newName(wanted: string, organizationId: string): string {
+    const holder = this.#taken.get(wanted) ?? organizationId;
+    if (holder !== organizationId) return `org ${organizationId.slice(0, SHOWN)}`;
+    this.#taken.set(wanted, organizationId);
+    return wanted;
   }
 }

@@ -29,7 +29,7 @@ export const ownAnswers = {
       "Service Unavailable",
       "api_error",
       "gateway_fault",
-      "Headroom has no upstream credential for agent keys: set ANTHROPIC_API_KEY where Headroom runs, and restart it.",
+      "Headroom has no upstream credential for agent keys: set ANTHROPIC_API_KEY where Headroom runs and restart it, or add an upstream at /api/upstreams.",
       NO,
     ),
   unforwardable: (message: string) => own(400, "Bad Request", "invalid_request_error", "invalid", message, NO),

@@ -21,6 +21,8 @@ export type RequestHeaders = {
   /** `x-claude-code-session-id` */
   claudeCodeSession: string | null;
   isClaudeCode: boolean;
+  /** Every `anthropic-beta`, joined. */
+  betas: string | null;
 };
 
 /**
@@ -42,6 +44,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     deadlineMs: null,
     claudeCodeSession: null,
     isClaudeCode: false,
+    betas: null,
   };
   let nominated: string | null = null;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
@@ -82,6 +85,9 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
       case "x-claude-code-session-id":
         read.claudeCodeSession ??= value;
         read.isClaudeCode = true;
+        break;
+      case "anthropic-beta":
+        read.betas = read.betas === null ? value : `${read.betas},${value}`;
         break;
       case "x-claude-code-agent-id":
         read.isClaudeCode = true;

@@ -16,10 +16,10 @@ export type Waiter = {
 
 /** Limits by limiter that are known of a place before any answer came from there. */
 export type ExpectedLimits = (
-  place: Pick<TrafficCall, "group" | "pool" | "lane">,
+  place: Parameters<TrafficController["expectLimits"]>[0],
 ) => Parameters<TrafficController["expectLimits"]>[1];
 
-/** Faults, and 429s that name neither a limit nor a time, are tried again here at most so often, as the SDKs do. */
+/** Faults, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
 const MAX_FAULT_ATTEMPTS = 3;
 /** A refusal that is its caller's own, whatever it was: nothing is to be made of it, and it goes on as it came. */
 const GIVEN_UP = { status: 400, cause: null, retryAfterS: null };
@@ -36,6 +36,7 @@ export class TrafficDesk {
   readonly #waiters = new Map<number, Waiter>();
   readonly #attempts = new Map<number, number>();
   readonly #places = new Set<string>();
+  readonly #groups = new Map<string, readonly string[]>();
   /** Upstreams that have answered at least once. One that never did has a wrong address, it is not down. */
   readonly #answered = new Set<string>();
   #timer: NodeJS.Timeout | null = null;
@@ -46,6 +47,13 @@ export class TrafficDesk {
     this.controller = options.controller;
     this.#clock = options.clock;
     this.#expected = options.expected ?? (() => ({}));
+  }
+
+  /** Names the upstreams that serve a group together; a group that was never named is its one upstream. */
+  setGroup(group: string, upstreams: readonly string[]): void {
+    this.#groups.set(group, upstreams);
+    this.controller.setGroup(group, upstreams, this.#now());
+    this.pump();
   }
 
   /** Takes a call in; its ticket, or null when it was refused at once. Pump after it. */
@@ -90,7 +98,10 @@ export class TrafficDesk {
     this.#attempts.set(id, attempts);
     const isFault =
       refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);
-    const isHopeless = isFault && (attempts >= MAX_FAULT_ATTEMPTS || !this.#answered.has(group));
+    // Where several serve, the others are asked too before that is said.
+    const members = this.#groups.get(group)?.length ?? 1;
+    const isUnknown = attempts >= members && !this.#answered.has(group);
+    const isHopeless = isFault && (attempts >= members * MAX_FAULT_ATTEMPTS || isUnknown);
     if (isHopeless) {
       this.#forget(id);
       this.controller.refused(id, { ...refusal, ...GIVEN_UP }, this.#now());
@@ -150,10 +161,13 @@ export class TrafficDesk {
   }
 
   #expect({ group, pool, lane }: TrafficCall): void {
-    const key = `${group}/${pool}/${lane}`;
-    if (this.#places.has(key)) return;
-    this.#places.add(key);
-    this.controller.expectLimits({ upstream: group, pool, lane }, this.#expected({ group, pool, lane }), this.#now());
+    for (const upstream of this.#groups.get(group) ?? [group]) {
+      const key = `${upstream}/${pool}/${lane}`;
+      if (this.#places.has(key)) continue;
+      this.#places.add(key);
+      const place = { upstream, pool, lane };
+      this.controller.expectLimits(place, this.#expected(place), this.#now());
+    }
   }
 
   #forget(id: number): void {

@@ -38,12 +38,15 @@ export class UpstreamClient {
   readonly host: string;
   readonly #pool: Pool;
   readonly #timeouts: UpstreamTimeouts;
+  readonly #setting: string;
   readonly #prefix: string;
 
-  constructor(baseUrl: string, timeouts: UpstreamTimeouts) {
+  /** `setting` names what to check when nothing answers at the address. */
+  constructor(baseUrl: string, timeouts: UpstreamTimeouts, setting = "HEADROOM_UPSTREAM_URL") {
     const url = new URL(baseUrl);
     this.host = url.host;
     this.#timeouts = timeouts;
+    this.#setting = setting;
     this.#prefix = url.pathname.replace(/\/+$/, "");
     this.#pool = new Pool(url.origin, {
       connections: null,
@@ -78,7 +81,12 @@ export class UpstreamClient {
   /** What to tell the client of a call that failed before any answer came. */
   explain(error: Error): { code: string; answer: OwnAnswer } {
     const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
-    return { code, answer: explain(code, error, this.host, this.#timeouts) };
+    return { code, answer: explain(code, error, { host: this.host, ...this.#timeouts, setting: this.#setting }) };
+  }
+
+  /** Takes no more calls, and is gone once the last has ended. */
+  async retire(): Promise<void> {
+    await this.#pool.close();
   }
 
   /** Ends every connection, used or not. */
@@ -102,18 +110,22 @@ function sendOnce({ chunks }: CollectedBody): Readable {
 }
 
 /** Why no answer came, for the one who called: what happened at which host, and what to check. */
-function explain(code: string, error: Error, host: string, timeouts: UpstreamTimeouts): OwnAnswer {
-  const check = "check HEADROOM_UPSTREAM_URL and that this machine can reach that host";
+function explain(
+  code: string,
+  error: Error,
+  { host, setting, connectMs, headersMs }: UpstreamTimeouts & { host: string; setting: string },
+): OwnAnswer {
+  const check = `check ${setting} and that this machine can reach that host`;
   switch (code) {
     case "UND_ERR_INVALID_ARG":
     case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
       return ownAnswers.unforwardable(`This request cannot be forwarded: ${error.message}.`);
     case "UND_ERR_HEADERS_TIMEOUT":
-      return ownAnswers.timedOut(`The upstream ${host} did not answer within ${timeouts.headersMs / 1000} s.`);
+      return ownAnswers.timedOut(`The upstream ${host} did not answer within ${headersMs / 1000} s.`);
     case "UND_ERR_CONNECT_TIMEOUT":
     case "ETIMEDOUT":
       return ownAnswers.unreachable(
-        `There was no connection to the upstream ${host} within ${timeouts.connectMs / 1000} s: ${check}.`,
+        `There was no connection to the upstream ${host} within ${connectMs / 1000} s: ${check}.`,
       );
     case "ECONNREFUSED":
       return ownAnswers.unreachable(`Nothing accepts connections at the upstream ${host}: ${check}.`);
@@ -128,7 +140,7 @@ function explain(code: string, error: Error, host: string, timeouts: UpstreamTim
       );
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|TLS|SSL/.test(code)) {
-    const mend = "check HEADROOM_UPSTREAM_URL, or set NODE_EXTRA_CA_CERTS if a proxy re-signs your traffic";
+    const mend = `check ${setting}, or set NODE_EXTRA_CA_CERTS if a proxy re-signs your traffic`;
     return ownAnswers.unreachable(`The TLS certificate of the upstream ${host} was not accepted (${code}): ${mend}.`);
   }
   return ownAnswers.unreachable(`The upstream ${host} could not be called (${code}): ${check}.`);

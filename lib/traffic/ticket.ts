@@ -1,11 +1,16 @@
 import type { Lane } from "../anthropic/pools.ts";
-import type { ClassIndex } from "./classes.ts";
+import { type ClassIndex, classIndex } from "./classes.ts";
 import type { CallShape } from "./estimator.ts";
 import type { AgentQueue } from "./fair-queue.ts";
 import type { HeapEntry } from "./indexed-heap.ts";
 import type { Mirror, Sending } from "./mirror.ts";
 import type { PoolTraffic } from "./pool-traffic.ts";
 import type { HeldBy, TrafficClass, UpstreamReason } from "./schema.ts";
+
+/** How long a call of each class waits that does not say. */
+const DEADLINES_S: readonly [number, number, number, number] = [60, 120, 240, 480];
+/** SDKs give up after 600 s: a minute is left for the answer. */
+const LONGEST_WAIT_S = 540;
 
 /** What the gateway knows of a call when it arrives. */
 export type TrafficCall = {
@@ -71,3 +76,20 @@ export type Ticket = {
   previous: Ticket | null;
   next: Ticket | null;
 };
+
+/** A ticket for a call that arrives now. */
+export function issueTicket(of: Pick<Ticket, "id" | "call" | "pool" | "shape">, nowS: number): Ticket {
+  const { call, pool } = of;
+  const index = classIndex(call.class);
+  const waitS = Math.min(call.deadlineS ?? DEADLINES_S[index], LONGEST_WAIT_S);
+  return {
+    ...of,
+    ...{ class: index, arrivedS: nowS, deadlineS: nowS + waitS, position: pool.position(index) },
+    agentQueue: pool.queue.agentQueue(call.agent, index, call.weight ?? 1),
+    ownCredential: call.ownCredential ?? false,
+    ...pool.estimate(of),
+    ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
+    ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0 },
+    ...{ deadlineEntry: null, previous: null, next: null },
+  };
+}

@@ -1,5 +1,5 @@
 import { getPool, type Lane } from "../anthropic/pools.ts";
-import { type ClassIndex, classIndex } from "./classes.ts";
+import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
 import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
@@ -8,14 +8,11 @@ import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
 import { chooseAction, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import type { Shed } from "./shed.ts";
-import type { Ticket, TrafficCall } from "./ticket.ts";
+import { issueTicket, type Ticket, type TrafficCall } from "./ticket.ts";
 import { Upstreams } from "./upstreams.ts";
 import { type ActualUse, type InputUse, UNKNOWN_USE } from "./use.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
-const DEADLINES_S: readonly [number, number, number, number] = [60, 120, 240, 480];
-/** SDKs give up after 600 s: a minute is left for the answer. */
-const LONGEST_WAIT_S = 540;
 const MAX_FAILURES = 6;
 /** A fifth of a fault: an overloaded upstream still serves some, and the ramp is what answers it. */
 const OVERLOAD_WEIGHT = 0.2;
@@ -92,6 +89,12 @@ export class TrafficController {
     }
   }
 
+  /** Whether an upstream is neither down nor stopped, for calls that are not held. */
+  isWell(upstream: string): boolean {
+    const gate = this.#upstreams.gate(upstream);
+    return !gate.isDown && !gate.isStopped(false);
+  }
+
   /** Takes no more calls; what waits is refused at the next pump. */
   drain(nowS: number): void {
     this.#isDraining = true;
@@ -102,7 +105,8 @@ export class TrafficController {
   arrive(call: TrafficCall, nowS: number): { admitted: null; id: number } | Shed {
     this.#decisions.count("arrived");
     const pool = this.#pool(call, nowS);
-    const ticket = this.#issue(call, pool, nowS);
+    const shape = this.#estimator.of(call.agent, call.model);
+    const ticket = issueTicket({ id: this.#nextId++, call, pool, shape }, nowS);
     if (pool.mode !== "off") {
       pool.tick(nowS);
       pool.learnDemand(ticket, nowS);
@@ -228,22 +232,6 @@ export class TrafficController {
       ledgers: [...this.#upstreams.mirrors()].map((mirror) => mirror.state(standingAt(mirror), nowS)),
       upstreams: [...this.#upstreams.gates()].map((gate) => gate.state(nowS)),
       counts: this.#decisions.counts(),
-    };
-  }
-
-  #issue(call: TrafficCall, pool: PoolTraffic, nowS: number): Ticket {
-    const index = classIndex(call.class);
-    const shape = this.#estimator.of(call.agent, call.model);
-    const waitS = Math.min(call.deadlineS ?? DEADLINES_S[index], LONGEST_WAIT_S);
-    return {
-      ...{ id: this.#nextId++, call, class: index, pool, shape, arrivedS: nowS, deadlineS: nowS + waitS },
-      agentQueue: pool.queue.agentQueue(call.agent, index, call.weight ?? 1),
-      position: pool.position(index),
-      ownCredential: call.ownCredential ?? false,
-      ...pool.estimate({ shape, call }),
-      ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
-      ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0 },
-      ...{ deadlineEntry: null, previous: null, next: null },
     };
   }
 

@@ -15,6 +15,8 @@ export type OpenCall = {
   progress(bytes: number): void;
   /** Output tokens as far as bytes tell: what has passed by, at the pool's usual bytes a token. */
   produced(): number;
+  /** The call was refused here and goes elsewhere: what it was counted for is taken back. */
+  leave(): void;
   /** The call has ended; the record holds the exact counts. */
   close(call: CallRecord): void;
 };
@@ -78,6 +80,9 @@ export class LiveUsage {
         else open.bytes.push(second, bytes);
       },
       produced: () => open.total / pool.bytesPerToken,
+      leave: () => {
+        if (pool.open.delete(open)) this.#count(pool, place, open.second, "requests", -1);
+      },
       close: (call) => this.#close(pool, open, call),
     };
   }

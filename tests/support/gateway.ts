@@ -43,6 +43,7 @@ export type LiveEvent =
   | { kind: "open"; place: CallPlace }
   | { kind: "prompt"; tokens: PromptTokens }
   | { kind: "progress"; bytes: number }
+  | { kind: "leave" }
   | { kind: "close"; call: CallRecord };
 
 export type OpenDoor = {
@@ -77,6 +78,7 @@ export async function openDoor(
           prompt: (tokens) => live.push({ kind: "prompt", tokens }),
           progress: (bytes) => live.push({ kind: "progress", bytes }),
           produced: () => 0,
+          leave: () => live.push({ kind: "leave" }),
           close: (call) => live.push({ kind: "close", call }),
         };
       },
