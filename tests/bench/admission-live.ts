@@ -3,7 +3,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { seeded } from "../../lib/simulator/seeded.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import { CLASSES, type TrafficClass } from "../../lib/traffic/schema.ts";
-import { startServer } from "../support/server.ts";
+import { startServer, type TestServer } from "../support/server.ts";
 
 const MODEL = "claude-sonnet-5-5";
 const POOL = "sonnet-5.5";
@@ -32,13 +32,13 @@ export type LiveRun = {
 /**
  * Real sockets: the official SDK in 24 closed-loop agents, the server as a process of its own, the simulator as the
  * upstream. Scenarios: plain; foreign, in which others take a fifth of the limit unseen; halved, in which the limit
- * halves in mid-run.
+ * halves in mid-run; dying, in which a second upstream serves too and the first dies in mid-run.
  */
 export async function runLiveAdmissionBench(args: string[]): Promise<{ runs: LiveRun[] }> {
   const at = args.indexOf("--seconds");
   const seconds = at < 0 ? 300 : Number(args[at + 1]);
   const named = args.indexOf("--scenario");
-  const scenarios = named < 0 ? ["plain", "foreign", "halved"] : [args[named + 1] ?? "plain"];
+  const scenarios = named < 0 ? ["plain", "foreign", "halved", "dying"] : [args[named + 1] ?? "plain"];
   const runs: LiveRun[] = [];
   for (const scenario of scenarios) {
     const run = await runScenario(scenario, seconds);
@@ -49,18 +49,18 @@ export async function runLiveAdmissionBench(args: string[]): Promise<{ runs: Liv
 }
 
 async function runScenario(scenario: string, seconds: number): Promise<LiveRun> {
-  const simulator = await startSimulator({
-    limits: { [POOL]: LIMITS },
-    ...{ seed: 1, tokensPerSecond: TOKENS_PER_SECOND, firstTokenMs: 600, ledgerCapacity: 1_000_000 },
-  });
-  const server = await startServer({ upstreamUrl: simulator.url });
+  const simulator = await simulate("one");
+  const second = scenario === "dying" ? await simulate("two") : null;
+  const env = { ANTHROPIC_API_KEY: "sk-ant-bench" };
+  const server = await startServer({ upstreamUrl: simulator.url, ...(second ? { env } : {}) });
+  const keyOf = second ? await agentKeys(server, second.url) : () => "sk-ant-bench";
   const stop = new AbortController();
   const waits = Object.fromEntries(CLASSES.map((name) => [name, [] as number[]])) as Record<TrafficClass, number[]>;
   let client429 = 0;
   const measuredFromMs = performance.now() + Math.min(60_000, seconds * 250);
   const agents = CLASSES.flatMap((name) =>
     Array.from({ length: SHARES[name].agents }, (_, index) =>
-      agent({ name, index, url: server.url, signal: stop.signal }, (waitMs, status) => {
+      agent({ name, index, url: server.url, key: keyOf(name, index), signal: stop.signal }, (waitMs, status) => {
         if (performance.now() < measuredFromMs) return;
         if (status === 429) client429 += 1;
         else if (waitMs !== null) waits[name].push(waitMs / 1000);
@@ -70,24 +70,30 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   const foreign = scenario === "foreign" ? drainUnseen(simulator, stop.signal) : Promise.resolve();
   await delay(measuredFromMs - performance.now());
   const before = reading(simulator);
+  const secondBefore = second && reading(second);
+  await delay((seconds * 1000) / 2);
   if (scenario === "halved") {
-    await delay((seconds * 1000) / 2);
     simulator.setLimits({ [POOL]: { requests: 500, input_tokens: 225_000, output_tokens: 45_000 } });
-    await delay((seconds * 1000) / 2);
-  } else await delay(seconds * 1000);
-  const after = reading(simulator);
+  }
+  const died = second && reading(simulator);
+  if (second) await simulator.close();
+  await delay((seconds * 1000) / 2);
+  const after = died ?? reading(simulator);
+  const secondAfter = second && reading(second);
   stop.abort();
   await Promise.allSettled([...agents.flat(), foreign]);
   await server.stop();
-  await simulator.close();
-  const sends = after.sends - before.sends;
-  // What the bucket gave: its refill, and what was taken off its level; a fifth of the refill went to others.
-  const part = scenario === "halved" ? 0.75 : scenario === "foreign" ? 0.8 : 1;
-  const given = (LIMITS.output_tokens / 60) * seconds * part + before.level - after.level;
+  if (!second) await simulator.close();
+  await second?.close();
+  // What a bucket gave: its refill, and what was taken off its level; a fifth of the refill may go to others.
+  const part = { halved: 0.75, foreign: 0.8, dying: 0.5 }[scenario] ?? 1;
+  const spans = [used(before, after, seconds * part)];
+  if (secondBefore && secondAfter) spans.push(used(secondBefore, secondAfter, seconds));
+  const sum = (of: keyof Used) => spans.reduce((total, span) => total + span[of], 0);
   return {
-    ...{ scenario, seconds, sends, client429 },
-    upstream429: (after.refused - before.refused) / Math.max(1, sends),
-    goodput: (after.output - before.output) / given,
+    ...{ scenario, seconds, client429, sends: sum("sends") },
+    upstream429: sum("refused") / Math.max(1, sum("sends")),
+    goodput: sum("output") / sum("given"),
     waitS: Object.fromEntries(
       CLASSES.map((name) => [
         name,
@@ -97,9 +103,42 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   };
 }
 
+function simulate(organization: string): Promise<Simulator> {
+  return startSimulator({
+    ...{ limits: { [POOL]: LIMITS }, organizationId: `org-${organization}` },
+    ...{ seed: 1, tokensPerSecond: TOKENS_PER_SECOND, firstTokenMs: 600, ledgerCapacity: 1_000_000 },
+  });
+}
+
+/** Calls with a caller's own credential cannot move to another upstream: here every agent has a key. */
+async function agentKeys(
+  server: TestServer,
+  secondUrl: string,
+): Promise<(name: TrafficClass, index: number) => string> {
+  await server.api("/api/upstreams", { name: "second", baseUrl: secondUrl, apiKey: "sk-ant-second" });
+  const keys = new Map<string, string>();
+  for (const name of CLASSES) {
+    for (let index = 0; index < SHARES[name].agents; index += 1) {
+      const created = await server.api<{ secret: string }>("/api/agents", { name: `${name}-${index}` });
+      keys.set(`${name}-${index}`, created.secret);
+    }
+  }
+  return (name, index) => keys.get(`${name}-${index}`) ?? "";
+}
+
 /** One agent: as many workers as its share of the load needs, each sending the next call when the last is answered. */
 function agent(
-  { name, index, url, signal }: { name: TrafficClass; index: number; url: string; signal: AbortSignal },
+  {
+    name,
+    index,
+    url,
+    key,
+    signal,
+  }: Record<"url" | "key", string> & {
+    name: TrafficClass;
+    index: number;
+    signal: AbortSignal;
+  },
   told: (waitMs: number | null, status: number) => void,
 ): Promise<void>[] {
   const median = MEDIAN_OUTPUT[(index + CLASSES.indexOf(name)) % 5] ?? 420;
@@ -107,7 +146,7 @@ function agent(
   const perSecond = ((LOAD * LIMITS.output_tokens) / 60) * (share / agents) * (1 / (median * 1.5));
   const workers = Math.max(1, Math.round(perSecond * (3 + (median * 1.5) / TOKENS_PER_SECOND)));
   const random = seeded(1_000 * CLASSES.indexOf(name) + index);
-  const client = new Anthropic({ baseURL: url, apiKey: "sk-ant-bench", maxRetries: 0, timeout: 600_000 });
+  const client = new Anthropic({ baseURL: url, apiKey: key, maxRetries: 0, timeout: 600_000 });
   return Array.from({ length: workers }, async () => {
     while (!signal.aborted) {
       const output = Math.max(20, Math.round(median * Math.exp((random() + random() + random() - 1.5) * 1.2)));
@@ -140,7 +179,19 @@ async function drainUnseen(simulator: Simulator, signal: AbortSignal): Promise<v
   }
 }
 
-function reading(simulator: Simulator): { sends: number; refused: number; output: number; level: number } {
+type Reading = { sends: number; refused: number; output: number; level: number };
+type Used = { sends: number; refused: number; output: number; given: number };
+
+function used(before: Reading, after: Reading, seconds: number): Used {
+  return {
+    sends: after.sends - before.sends,
+    refused: after.refused - before.refused,
+    output: after.output - before.output,
+    given: (LIMITS.output_tokens / 60) * seconds + before.level - after.level,
+  };
+}
+
+function reading(simulator: Simulator): Reading {
   const { calls, byStatus, usage } = simulator.ledger.sums;
   const level = simulator.levels()[POOL]?.output_tokens.level ?? 0;
   return { sends: calls, refused: byStatus["429"] ?? 0, output: usage.output, level };
