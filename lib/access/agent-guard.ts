@@ -3,6 +3,7 @@ import { AgentAccount, type Period } from "./agent-account.ts";
 import type { AgentIdentity } from "./agent-keys.ts";
 import { type Held, HeldLease, type Lease } from "./agent-lease.ts";
 import type { CallEstimate } from "./call-estimate.ts";
+import { fitsModel } from "./model-pattern.ts";
 import type { AgentSettings, AgentUse } from "./schema.ts";
 import type { SlidingWindow } from "./sliding-window.ts";
 
@@ -207,9 +208,7 @@ function judgeAgent(agent: AgentIdentity | null): Denial | null {
 
 function judgeModel(name: string, allowed: readonly string[] | null, model: string | null): Denial | null {
   if (allowed === null) return null;
-  const fits = (pattern: string) =>
-    pattern.endsWith("*") ? model?.startsWith(pattern.slice(0, -1)) : model === pattern;
-  if (model !== null && allowed.some(fits)) return null;
+  if (model !== null && allowed.some((pattern) => fitsModel(pattern, model))) return null;
   const which = model === null ? "a call whose model cannot be told" : model.slice(0, 200);
   return deny("model", `Agent ${name} may not use ${which}; it may use ${allowed.join(", ")}.`, null);
 }

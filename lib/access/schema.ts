@@ -189,14 +189,29 @@ export const UpstreamTest = z.object({
 });
 export type UpstreamTest = z.infer<typeof UpstreamTest>;
 
+/** A model that answers calls for another one that has no room for them, or no servers. */
+const ModelFallback = z.strictObject({
+  /** An id, or the beginning of ids and a `*`. The first rule that fits a call's model counts. */
+  model: modelPattern,
+  to: z.string().regex(/^[\w.:@/-]{1,199}$/, "a model's id"),
+  /** Seconds that a call waits for its own model; null: as long as it would without the rule. */
+  waitS: z
+    .number()
+    .min(1, "must be at least 1 second")
+    .max(540, "must be at most 540 seconds")
+    .nullable()
+    .default(null),
+});
+
 /** What operators set for the whole gateway. */
 export const GatewaySettings = z.object({
   /** Whether clients see the upstream's `anthropic-ratelimit-*` headers, which speak for the whole organisation. */
   rateLimitHeaders: z.enum(["pass", "strip"]),
+  fallbacks: z.array(ModelFallback).max(100),
 });
 export type GatewaySettings = z.infer<typeof GatewaySettings>;
 
-export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = { rateLimitHeaders: "pass" };
+export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = { rateLimitHeaders: "pass", fallbacks: [] };
 
 /** What `PATCH /api/settings` takes. */
 export const GatewaySettingsChange = GatewaySettings.partial().strict();

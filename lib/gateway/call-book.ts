@@ -10,7 +10,7 @@ import { parseUnifiedWindows } from "../anthropic/unified-windows.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
 import type { Explanation } from "../traffic/schema.ts";
-import type { TrafficCall } from "../traffic/ticket.ts";
+import { LONGEST_WAIT_S, type TrafficCall } from "../traffic/ticket.ts";
 import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
@@ -58,9 +58,12 @@ export class CallBook {
   #upstream = "";
   #head: RequestHead | null = null;
   #explanation: Explanation | null = null;
+  /** What the call was before it fell back to another model. */
+  #asked: { model: string; explanation: Explanation | null } | null = null;
   #lease: Lease | null = null;
   #sentAtMs: number | null = null;
   #live: OpenCall | null = null;
+  #livePlace: { upstream: string; pool: string } | null = null;
   #status: number | null = null;
   #streamed = false;
   #rateLimitHeaders: Record<string, string> = {};
@@ -91,30 +94,66 @@ export class CallBook {
     return this.#lane;
   }
 
-  /** The call as traffic control needs to know it; null for one that is not of a model's pool. */
-  trafficCall(bytes: number, { group, ownCredential }: Route): TrafficCall | null {
+  get model(): string | null {
+    return this.#model;
+  }
+
+  /** The model that was asked for, where another one answers. */
+  get fallbackFrom(): string | null {
+    return this.#asked?.model ?? null;
+  }
+
+  /** Seconds that the call may yet wait, whatever its class would give it. */
+  patienceLeftS(): number {
+    const sinceS = (this.#context.clock.monotonic() - this.#startedAt) / 1000;
+    return Math.min(this.#deadlineS ?? LONGEST_WAIT_S, LONGEST_WAIT_S) - sinceS;
+  }
+
+  /**
+   * The call as traffic control needs to know it; null for one that is not of a model's pool. `patienceS` is the longest
+   * that it may wait, where that is less than its own deadline.
+   */
+  trafficCall(bytes: number, { group, ownCredential }: Route, patienceS: number | null): TrafficCall | null {
     const pool = this.#pool;
     const model = this.#model;
     const attribution = this.#attribution;
     if (pool === null || model === null || attribution === null) return null;
-    const { believeLabels } = this.#context;
-    const { askedClass, deadlineMs } = this.#headers;
-    const isBelieved = this.#agentKey !== null || believeLabels;
     const bounds = this.#agentKey?.settings ?? UNBOUND;
-    const deadline = isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
+    const deadlineS = this.#deadlineS;
     return {
       ...{ group, ownCredential, pool, lane: this.#lane, model, bytes, agent: attribution.agent },
-      class: boundClass(bounds, isBelieved ? askedClass : null),
+      class: boundClass(bounds, this.#isBelieved ? this.#headers.askedClass : null),
       maxTokens: this.#head?.maxTokens ?? DEFAULT_MAX_TOKENS,
       streams: this.#head?.stream ?? false,
-      deadlineS: Number.isFinite(deadline) && deadline > 0 ? deadline : null,
+      deadlineS: patienceS === null ? deadlineS : Math.min(patienceS, deadlineS ?? patienceS),
       affinity: attribution.session ?? attribution.agent,
     };
   }
 
   /** Traffic control has decided. */
   explained(explanation: Explanation): void {
-    this.#explanation = explanation;
+    const { waitS = 0, attempts = 0 } = this.#asked?.explanation ?? {};
+    this.#explanation = {
+      ...explanation,
+      ...{ waitS: waitS + explanation.waitS, attempts: attempts + explanation.attempts },
+      fallbackFrom: this.fallbackFrom,
+    };
+  }
+
+  /** The call goes on as one for another model, unless its agent may not make that one: then it stays what it was. */
+  fallBack(text: CollectedBody): Denial | null {
+    const before = { model: this.#model, pool: this.#pool, head: this.#head };
+    if (before.model === null) return null;
+    this.#lease?.release();
+    this.#lease = null;
+    const denial = this.admit(text);
+    if (denial === null) this.#asked = { model: before.model, explanation: this.#explanation };
+    else {
+      this.#model = before.model;
+      this.#pool = before.pool;
+      this.#head = before.head;
+    }
+    return denial;
   }
 
   get waitMs(): number {
@@ -151,15 +190,18 @@ export class CallBook {
 
   /** The call goes out, perhaps once more and elsewhere. */
   sent(upstream: string): void {
-    const isElsewhere = upstream !== this.#upstream;
     this.#upstream = upstream;
     this.#sentAtMs = this.#context.clock.now();
-    if (this.#pool === null || this.#attribution === null) return;
-    if (this.#live !== null && isElsewhere) this.#guard("live view", () => this.#live?.leave());
+    const pool = this.#pool;
+    const agent = this.#attribution?.agent;
+    if (pool === null || agent === undefined) return;
+    const before = this.#livePlace;
     // A call that is sent again to the same place is still the one call that is open there.
-    else if (this.#live !== null) return;
-    const place = { agent: this.#attribution.agent, ...this.#place(this.#pool) };
+    if (before !== null && before.upstream === upstream && before.pool === pool) return;
+    const place = { agent, ...this.#place(pool) };
+    this.#livePlace = place;
     this.#guard("live view", () => {
+      this.#live?.leave();
       this.#live = this.#context.live.open(place);
     });
   }
@@ -281,6 +323,17 @@ export class CallBook {
       ...{ inputTokens: inputTokens + cacheWriteTokens + counted, outputTokens, costNanoUsd },
       nowMs: this.#context.clock.now(),
     });
+  }
+
+  /** Whether what the caller says of class, deadline and name is believed. */
+  get #isBelieved(): boolean {
+    return this.#agentKey !== null || this.#context.believeLabels;
+  }
+
+  get #deadlineS(): number | null {
+    const { deadlineMs } = this.#headers;
+    const deadlineS = this.#isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
+    return Number.isFinite(deadlineS) && deadlineS > 0 ? deadlineS : null;
   }
 
   #attribute(userId: string | null): Attribution {

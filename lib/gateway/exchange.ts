@@ -1,7 +1,6 @@
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { classifyRefusal } from "../anthropic/error-detail.ts";
-import type { TrafficCall } from "../traffic/ticket.ts";
 import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
 import { BatchAnswerSink } from "./batch-answer-sink.ts";
 import { lookUpBatch } from "./batch-lookup.ts";
@@ -13,17 +12,17 @@ import { CompatibleMeter, CompatibleStreamMeter } from "./compatible-meter.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
 import { createDecoder, decodeWhole, LateDecoder, type Passage } from "./decoder.ts";
+import { Departure } from "./departure.ts";
 import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint } from "./endpoint.ts";
 import { HeldAnswer } from "./held-answer.ts";
-import { isHomeBound } from "./home-bound.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
 import { originFor } from "./results-url.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
-import { TrafficPass } from "./traffic-pass.ts";
-import type { OwnCredential, Route, Sender } from "./upstream-set.ts";
+import type { TrafficPass } from "./traffic-pass.ts";
+import type { OwnCredential } from "./upstream-set.ts";
 
 /** The API takes Messages bodies of 32 MB; what is longer than this it would refuse too. */
 const MAX_BODY_BYTES = 40 * 1024 * 1024;
@@ -42,11 +41,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   readonly #headers: RequestHeaders;
   readonly #book: CallBook;
 
-  /** Which way the call went out last. */
-  #sender: Sender | null = null;
-  #pass: TrafficPass | null = null;
-  /** Sends the call once more; null once the upstream has accepted it, for then its body is let go. */
-  #dispatch: ((upstream: string | null) => void) | null = null;
+  #departure: Departure | null = null;
   #held: HeldAnswer | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #hasAnswer = false;
@@ -126,54 +121,13 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     }
   }
 
-  /** Sends the call, unless its agent may not make it now. `text` is the body where it can be read. */
+  /** `text` is the body where it can be read. */
   #send(own: OwnCredential | null, text: CollectedBody | null, getBody: () => CollectedBody | Readable | null): void {
-    const denial = this.#book.admit(text);
-    if (denial !== null) {
-      this.refuse(ownAnswers.notAdmitted(denial));
-      return;
-    }
-    const { traffic, upstreams } = this.#context;
     const { method, target } = this.#arrival;
-    const { contentLength, forwarded } = this.#headers;
-    const route = this.#route(own, text);
-    const dispatch = (upstream: string | null) => {
-      const sender = route.choose(upstream);
-      // Taken away while the call waited.
-      if (sender === null) return this.refuse(ownAnswers.noUpstreamCredential());
-      this.#sender = sender;
-      this.#book.sent(upstreams.nameOf(sender));
-      const headers = [...forwarded, ...sender.headers];
-      sender.client.dispatch({ method, target, headers, body: getBody(), contentLength }, this);
-    };
-    const call =
-      traffic && this.#endpoint.kind === "messages" ? this.#book.trafficCall(text?.length ?? 0, route) : null;
-    if (traffic && call) this.#enter(new TrafficPass(traffic, call.group), call, dispatch);
-    else dispatch(null);
-  }
-
-  #route(own: OwnCredential | null, text: CollectedBody | null): Route {
-    const { upstreams } = this.#context;
-    if (own !== null) return upstreams.ownRoute(own);
-    const isBound = upstreams.hasSeveral && isHomeBound(this.#endpoint, this.#headers, text);
-    return isBound ? upstreams.homeRoute() : upstreams.sharedRoute();
-  }
-
-  /** Waits for its turn, and again whenever the upstream refuses before an answer has begun. */
-  #enter(pass: TrafficPass, call: TrafficCall, dispatch: (upstream: string | null) => void): void {
-    this.#pass = pass;
-    this.#dispatch = dispatch;
-    pass.enter(call, {
-      go: (explanation) => {
-        if (this.#done) return;
-        this.#book.explained(explanation);
-        this.#dispatch?.(explanation.upstream);
-      },
-      shed: (refusal, explanation) => {
-        if (explanation) this.#book.explained(explanation);
-        this.refuse(ownAnswers.shed(refusal));
-      },
-    });
+    const call = { context: this.#context, endpoint: this.#endpoint, headers: this.#headers, book: this.#book };
+    const body = { text, get: getBody };
+    this.#departure = new Departure({ ...call, arrival: { method, target } }, body, own, this);
+    this.#departure.depart();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -188,8 +142,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       return;
     }
     const answer = readAnswerHeaders(controller.rawHeaders);
-    if (this.#endpoint.kind === "messages" && this.#sender !== null) {
-      this.#book.belongsTo(this.#context.upstreams.learn(this.#sender, answer.organizationId));
+    const sender = this.#departure?.sender;
+    if (this.#endpoint.kind === "messages" && sender) {
+      this.#book.belongsTo(this.#context.upstreams.learn(sender, answer.organizationId));
     }
     if (this.#pass !== null && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
     else this.#begin(status, reason, answer);
@@ -198,7 +153,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   /** The answer goes to the client from here on. */
   #begin(status: number, reason: string, answer: AnswerHeaders): void {
     this.#hasAnswer = true;
-    this.#dispatch = null;
+    this.#departure?.accepted();
     this.#answerLength = answer.contentLength;
     const observed = this.#book.answered(status, answer);
     const meter = this.#chooseMeter(status, answer.isEventStream);
@@ -261,9 +216,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     const status = this.#held?.status ?? null;
     this.#held = null;
     this.#controller = null;
-    if (this.#pass?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
-    if (this.#sender === null) return;
-    const { client } = this.#sender;
+    if (this.#departure?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
+    const client = this.#departure?.sender?.client;
+    if (!client) return;
     const failure = client.explain(error);
     this.#context.log.warn({ host: client.host, code: failure.code }, "the upstream gave no answer");
     this.refuse(failure.answer);
@@ -277,7 +232,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       const cause = classifyRefusal(held.status, error, this.#book.rateLimitHeaders, this.#book.lane);
       this.#controller = null;
       this.#held = null;
-      if (this.#pass?.refused({ status: held.status, cause, retryAfterS: held.retryAfterS, limits })) return;
+      const { status, retryAfterS } = held;
+      if (this.#departure?.refused({ status, cause, retryAfterS, limits })) return;
       this.#passOn(held, controller);
       this.onResponseEnd(controller);
     });
@@ -322,10 +278,10 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #datedResults(meter: Meter, decoder: Passage | null): Passage | null {
     const { batches } = this.#context;
     const batchId = batchIdOf(this.#endpoint.path);
-    if (this.#sender === null || batches.createdAtMs(batchId) !== null) return decoder;
-    const { client, headers } = this.#sender;
-    const sentHeaders = [...this.#headers.forwarded, ...headers];
-    const found = lookUpBatch({ client, batches, batchId, sentHeaders });
+    const sender = this.#departure?.sender;
+    if (!sender || batches.createdAtMs(batchId) !== null) return decoder;
+    const sentHeaders = [...this.#headers.forwarded, ...sender.headers];
+    const found = lookUpBatch({ client: sender.client, batches, batchId, sentHeaders });
     return new LateDecoder(found, decoder, (decoded) => meter.push(decoded));
   }
 
@@ -347,7 +303,13 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #marked(rawHeaders: string[]): string[] {
     rawHeaders.push("x-headroom-call", this.#book.id, "x-headroom-upstream", this.#book.upstream);
     if (this.#pass !== null) rawHeaders.push("x-headroom-wait-ms", String(Math.round(this.#book.waitMs)));
+    const { fallbackFrom, model } = this.#book;
+    if (fallbackFrom !== null) rawHeaders.push("x-headroom-fallback", `${fallbackFrom} -> ${model}`);
     return rawHeaders;
+  }
+
+  get #pass(): TrafficPass | null {
+    return this.#departure?.pass ?? null;
   }
 
   #record(ending: Ending, status?: number): void {
@@ -357,7 +319,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   #finish(): void {
     this.#done = true;
-    this.#dispatch = null;
+    this.#departure?.accepted();
     this.#decoder?.close();
     this.#onDone(this);
   }

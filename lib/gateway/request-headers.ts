@@ -21,6 +21,8 @@ export type RequestHeaders = {
   /** `x-claude-code-session-id` */
   claudeCodeSession: string | null;
   isClaudeCode: boolean;
+  /** `x-headroom-fallback` */
+  fallback: string | null;
   /** Every `anthropic-beta`, joined. */
   betas: string | null;
 };
@@ -44,6 +46,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     deadlineMs: null,
     claudeCodeSession: null,
     isClaudeCode: false,
+    fallback: null,
     betas: null,
   };
   let nominated: string | null = null;
@@ -98,6 +101,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
           if (name === "x-headroom-agent") read.label ??= value;
           else if (name === "x-headroom-class") read.askedClass ??= value;
           else if (name === "x-headroom-deadline-ms") read.deadlineMs ??= value;
+          else if (name === "x-headroom-fallback") read.fallback ??= value;
           continue;
         }
     }

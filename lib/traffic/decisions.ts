@@ -73,5 +73,6 @@ function explain(ticket: Ticket, nowS: number): Explanation {
     attempts: ticket.attempts,
     upstream: sentBy?.upstream ?? null,
     upstreamReason: sentBy?.reason ?? null,
+    fallbackFrom: null,
   };
 }

@@ -58,6 +58,8 @@ export const Explanation = z.object({
   attempts: z.int().min(0),
   upstream: z.string().nullable(),
   upstreamReason: UpstreamReason.nullable(),
+  /** The model that was asked for, where an operator's rule had another one answer; else null. */
+  fallbackFrom: z.string().nullable().default(null),
 });
 export type Explanation = z.infer<typeof Explanation>;
 

@@ -10,7 +10,7 @@ import type { HeldBy, TrafficClass, UpstreamReason } from "./schema.ts";
 /** How long a call of each class waits that does not say. */
 const DEADLINES_S: readonly [number, number, number, number] = [60, 120, 240, 480];
 /** SDKs give up after 600 s: a minute is left for the answer. */
-const LONGEST_WAIT_S = 540;
+export const LONGEST_WAIT_S = 540;
 
 /** What the gateway knows of a call when it arrives. */
 export type TrafficCall = {

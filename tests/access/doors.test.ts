@@ -12,6 +12,7 @@ import * as upstreams from "../../app/api/upstreams/route.ts";
 import { type Access, createAccess } from "../../lib/access/access.ts";
 import { runAgentsCommand } from "../../lib/access/agents-cli.ts";
 import { Operators } from "../../lib/access/operators.ts";
+import { DEFAULT_GATEWAY_SETTINGS } from "../../lib/access/schema.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { SecretBox } from "../../lib/kit/secret-box.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
@@ -163,13 +164,26 @@ test("an upstream is made, tested for real, changed and deleted, and its key is 
 });
 
 test("rate-limit headers pass unless an operator says otherwise, and nonsense is refused", async () => {
-  expect((await api("GET", "/api/settings")).body).toEqual({ settings: { rateLimitHeaders: "pass" } });
+  expect((await api("GET", "/api/settings")).body).toEqual({ settings: DEFAULT_GATEWAY_SETTINGS });
   expect((await api("PATCH", "/api/settings", { rateLimitHeaders: "strip" })).body.settings.rateLimitHeaders).toBe(
     "strip",
   );
-  expect((await api("GET", "/api/settings")).body).toEqual({ settings: { rateLimitHeaders: "strip" } });
+  const stripped = { ...DEFAULT_GATEWAY_SETTINGS, rateLimitHeaders: "strip" };
+  expect((await api("GET", "/api/settings")).body).toEqual({ settings: stripped });
   expect(await api("PATCH", "/api/settings", { rateLimitHeaders: "perhaps" })).toMatchObject({ status: 400 });
   expect(await api("PATCH", "/api/settings", { rateLimits: "pass" })).toMatchObject({ status: 400 });
+});
+
+test("rules for another model are an operator's to make, and say what is wrong with them", async () => {
+  const rules = [{ model: "claude-opus-5*", to: "claude-sonnet-5-5", waitS: 20 }];
+  expect((await api("PATCH", "/api/settings", { fallbacks: rules })).body.settings.fallbacks).toEqual(rules);
+  expect((await api("GET", "/api/settings")).body.settings.fallbacks).toEqual(rules);
+  for (const wrong of [{ to: "claude-*" }, { waitS: 0 }, { model: "two words" }, { why: "because" }]) {
+    const refused = await api("PATCH", "/api/settings", { fallbacks: [{ ...rules[0], ...wrong }] });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: "invalid_input" } } });
+    expect(refused.body.error.message).toContain("fallbacks.0");
+  }
+  expect((await api("PATCH", "/api/settings", { fallbacks: [] })).body.settings.fallbacks).toEqual([]);
 });
 
 test("the command line makes, shows, changes, rotates and revokes agents", async () => {

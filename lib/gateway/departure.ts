@@ -1,0 +1,160 @@
+import type { Readable } from "node:stream";
+import type { Dispatcher } from "undici";
+import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
+import type { Shed } from "../traffic/shed.ts";
+import type { CallBook } from "./call-book.ts";
+import type { CollectedBody } from "./collected-body.ts";
+import type { GatewayContext } from "./context.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { isHomeBound } from "./home-bound.ts";
+import { type Fallback, findFallback, helpsAgainst, withModel } from "./model-fallback.ts";
+import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
+import type { RequestHeaders } from "./request-headers.ts";
+import type { Arrival } from "./sink.ts";
+import { TrafficPass } from "./traffic-pass.ts";
+import type { OwnCredential, Route, Sender } from "./upstream-set.ts";
+
+export type Outgoing = {
+  context: GatewayContext;
+  arrival: Pick<Arrival, "method" | "target">;
+  endpoint: Endpoint;
+  headers: RequestHeaders;
+  book: CallBook;
+};
+
+export type OutgoingBody = {
+  /** The body where it can be read. */
+  text: CollectedBody | null;
+  /** The body as it came. */
+  get: () => CollectedBody | Readable | null;
+};
+
+/** Takes the answer, or is told that there will be none. */
+export type Traveller = Dispatcher.DispatchHandler & { refuse(answer: OwnAnswer): void };
+
+/**
+ * How a call gets out: by which way, at whose turn, again when the upstream refuses before an answer has begun, and,
+ * where an operator's rule says so, with another model.
+ */
+export class Departure {
+  readonly #call: Outgoing;
+  readonly #traveller: Traveller;
+  readonly #route: Route;
+  #pass: TrafficPass | null = null;
+  #sender: Sender | null = null;
+  /** Null once the upstream has accepted the call: a prompt is not held while its answer streams. */
+  #body: OutgoingBody | null;
+  #fallback: Fallback | null = null;
+
+  /** `own` is the caller's credential where it goes through untouched. */
+  constructor(call: Outgoing, body: OutgoingBody, own: OwnCredential | null, traveller: Traveller) {
+    const { upstreams } = call.context;
+    this.#call = call;
+    this.#body = body;
+    this.#traveller = traveller;
+    if (own !== null) this.#route = upstreams.ownRoute(own);
+    else if (upstreams.hasSeveral && isHomeBound(call.endpoint, call.headers, body.text)) {
+      this.#route = upstreams.homeRoute();
+    } else this.#route = upstreams.sharedRoute();
+  }
+
+  /** Null where traffic control is not asked. */
+  get pass(): TrafficPass | null {
+    return this.#pass;
+  }
+
+  /** Which way the call went out last. */
+  get sender(): Sender | null {
+    return this.#sender;
+  }
+
+  /** Sends the call, unless its agent may not make it now. */
+  depart(): void {
+    const { book, context, endpoint, headers } = this.#call;
+    const text = this.#body?.text ?? null;
+    const denial = book.admit(text);
+    if (denial !== null) {
+      this.#traveller.refuse(ownAnswers.notAdmitted(denial));
+      return;
+    }
+    if (context.traffic === null || endpoint.kind !== "messages") {
+      this.#dispatch(null);
+      return;
+    }
+    this.#fallback = findFallback({ rules: context.settings.current.fallbacks, model: book.model, headers, text });
+    this.#enter(text?.length ?? 0, this.#fallback?.waitS ?? null);
+  }
+
+  /** The upstream has refused. True when the call goes on, at another turn or with another model. */
+  refused(refusal: UpstreamRefusal): boolean {
+    if (this.#pass === null) return false;
+    return this.#pass.refused(refusal) || (helpsAgainst(refusal) && this.#fallBack());
+  }
+
+  /** The answer goes to the client from here on. */
+  accepted(): void {
+    this.#body = null;
+  }
+
+  /** Waits for its turn, and again whenever the upstream refuses. */
+  #enter(bytes: number, patienceS: number | null): void {
+    const { context, book } = this.#call;
+    const call = context.traffic && book.trafficCall(bytes, this.#route, patienceS);
+    if (!context.traffic || !call) {
+      this.#dispatch(null);
+      return;
+    }
+    const pass = new TrafficPass(context.traffic, call.group);
+    this.#pass = pass;
+    pass.enter(call, {
+      go: (explanation) => {
+        if (this.#body === null) return;
+        book.explained(explanation);
+        this.#dispatch(explanation.upstream);
+      },
+      shed: (refusal, explanation) => {
+        if (explanation) book.explained(explanation);
+        this.#shed(refusal);
+      },
+    });
+  }
+
+  #shed(refusal: Shed): void {
+    if (refusal.reason === "deadline" || refusal.reason === "predicted_wait") {
+      if (this.#fallBack()) return;
+    }
+    this.#traveller.refuse(ownAnswers.shed(refusal));
+  }
+
+  /** Makes the call one for another model, once. False where no rule says so, or it may not be. */
+  #fallBack(): boolean {
+    const { book } = this.#call;
+    const rule = this.#fallback;
+    const text = this.#body?.text;
+    this.#fallback = null;
+    if (rule === null || !text) return false;
+    const body = withModel(text, rule.to);
+    const leftS = book.patienceLeftS();
+    if (body === null || leftS <= 0 || book.fallBack(body) !== null) return false;
+    this.#body = { text: body, get: () => body };
+    this.#enter(body.length, leftS);
+    return true;
+  }
+
+  #dispatch(upstream: string | null): void {
+    const { context, arrival, headers, book } = this.#call;
+    const sender = this.#route.choose(upstream);
+    if (sender === null || this.#body === null) {
+      // The upstream was taken away while the call waited.
+      this.#traveller.refuse(ownAnswers.noUpstreamCredential());
+      return;
+    }
+    this.#sender = sender;
+    book.sent(context.upstreams.nameOf(sender));
+    const { method, target } = arrival;
+    const { contentLength } = headers;
+    const sent = [...headers.forwarded, ...sender.headers];
+    const body = this.#body.get();
+    sender.client.dispatch({ method, target, headers: sent, body, contentLength }, this.#traveller);
+  }
+}
