@@ -64,6 +64,7 @@ export class CallBook {
   #streamed = false;
   #rateLimitHeaders: Record<string, string> = {};
   #requestId: string | null = null;
+  #cacheHit = false;
   #firstByteAt: number | null = null;
   #isRecorded = false;
 
@@ -233,6 +234,7 @@ export class CallBook {
       ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
       waitMs: this.waitMs,
       traffic: this.#explanation,
+      cacheHit: this.#cacheHit,
     });
     this.#guard("agent's caps", () => this.#settle(call));
     this.#guard("recorder", () => this.#context.recorder.record(call));
