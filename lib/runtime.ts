@@ -6,6 +6,7 @@ import { Operators } from "./access/operators.ts";
 import { type Alerting, createAlerting } from "./alerts/alerting.ts";
 import { createDatabase, type Database } from "./database/database.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { ResponseCache } from "./gateway/response-cache.ts";
 import { TrafficDesk } from "./gateway/traffic-desk.ts";
 import { systemClock } from "./kit/clock.ts";
 import { messageOf } from "./kit/errors.ts";
@@ -45,6 +46,7 @@ export type Runtime = {
   metrics: Metrics;
   alerting: Alerting;
   traffic: TrafficDesk;
+  cache: ResponseCache;
   access: Access;
   operators: Operators;
   /** What `/readyz` says. */
@@ -129,8 +131,9 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     clock,
     expected: ({ group, pool, lane }) => limits.known({ upstream: group, pool, lane }),
   });
+  const cache = new ResponseCache({ clock, log });
   const gateway = createGateway({
-    ...{ live, limits, traffic, clock, log },
+    ...{ live, limits, traffic, cache, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
     ...{ windows, publicUrl: env.HEADROOM_PUBLIC_URL ?? null },
     upstream: { name: UPSTREAM, baseUrl: env.HEADROOM_UPSTREAM_URL, apiKey: env.ANTHROPIC_API_KEY ?? null },
@@ -172,7 +175,20 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, windows, overview, metrics, alerting, traffic, access, operators },
+    ...{
+      publicUrl,
+      database,
+      gateway,
+      limits,
+      windows,
+      overview,
+      metrics,
+      alerting,
+      traffic,
+      cache,
+      access,
+      operators,
+    },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };

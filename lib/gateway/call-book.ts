@@ -17,14 +17,17 @@ import type { AnswerHeaders } from "./answer-headers.ts";
 import { type Attribution, accountOf, attribute } from "./attribution.ts";
 import { buildBatchRecord } from "./batch-record.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
+import { CachePass } from "./cache-pass.ts";
+import { cacheKey, cacheLifetimeS, isDeterministic } from "./cacheable-call.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
 import { cleanText } from "./clean-text.ts";
 import type { CollectedBody } from "./collected-body.ts";
 import type { GatewayContext } from "./context.ts";
 import type { AgentKey } from "./credential.ts";
 import { batchIdOf, type Endpoint } from "./endpoint.ts";
-import { type Meter, NO_METER } from "./meter.ts";
+import { type Meter, NO_METER, NOTHING } from "./meter.ts";
 import type { RequestHeaders } from "./request-headers.ts";
+import type { KeptAnswer } from "./response-cache.ts";
 import type { TrafficPass } from "./traffic-pass.ts";
 
 /** What a caller without an agent key is bound by. */
@@ -98,9 +101,8 @@ export class CallBook {
     const model = this.#model;
     const attribution = this.#attribution;
     if (pool === null || model === null || attribution === null) return null;
-    const { believeLabels } = this.#context;
     const { askedClass, deadlineMs } = this.#headers;
-    const isBelieved = this.#agentKey !== null || believeLabels;
+    const isBelieved = this.#isBelieved;
     const bounds = this.#agentKey?.settings ?? UNBOUND;
     const deadline = isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
     return {
@@ -122,21 +124,42 @@ export class CallBook {
     return Math.round((this.#explanation?.waitS ?? 0) * 1_000_000) / 1000;
   }
 
+  /** The call's way through the response cache; null where it has none, as almost every call. */
+  cachePass(target: string, body: CollectedBody): CachePass | null {
+    if (this.#endpoint.kind !== "messages") return null;
+    const asked = this.#isBelieved ? this.#headers.askedCache : null;
+    const forS = cacheLifetimeS(asked, this.#agentKey?.settings?.responseCacheS ?? null);
+    if (forS === null || !isDeterministic(body)) return null;
+    const key = cacheKey({ agentKeyId: this.#agentKey?.id ?? null, target, headers: this.#headers, body });
+    return new CachePass(this.#context.cache, key, forS);
+  }
+
+  /** Whether the caller's agent may make a call that is perhaps answered from memory, and then counts against nothing. */
+  judge(body: CollectedBody): Denial | null {
+    this.#read(body);
+    const agent = this.#agentKey;
+    return (agent && this.#context.guard?.judgeCall(agent.id, this.#model)) ?? null;
+  }
+
+  /** The call is answered from memory. */
+  answeredFrom({ status, streamed, requestId, model, stopReason }: KeptAnswer): void {
+    this.#cacheHit = true;
+    this.#status = status;
+    this.#streamed = streamed;
+    this.#requestId = requestId;
+    this.#firstByteAt = this.#context.clock.monotonic();
+    this.meter = { ...NO_METER, read: () => ({ ...NOTHING, model, stopReason }) };
+  }
+
   /**
    * Reads what the body says, where it can be read, and asks whether the caller's agent may make such a call now. What
    * is held for a call that may go out is given back when the call is recorded, whichever way it ends.
    */
   admit(body: CollectedBody | null): Denial | null {
+    if (this.#attribution === null) this.#read(body);
+    const head = this.#head;
     const agent = this.#agentKey;
     const { guard } = this.#context;
-    // Where nothing depends on what a body says but the books, which believe the answer, its two ends are enough.
-    const isQuick = agent === null || guard === null || !guard.readsBodies(agent.id);
-    const head = body && (isQuick ? readRequestHeadQuickly(body) : readRequestHead(body.whole()));
-    this.#head = head;
-    this.#model = head?.model ?? null;
-    this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
-    if (head?.speed === "fast") this.#lane = "fast";
-    this.#attribution = this.#attribute(head?.userId ?? null);
     if (agent === null || guard === null) return null;
     const { kind } = this.#endpoint;
     if (kind === "free" || kind === "batch_results") return guard.judgeAgent(agent.id);
@@ -258,6 +281,24 @@ export class CallBook {
     const call = buildBatchRecord(result, { batchId, createdAtMs, attribution, upstream: this.#upstream });
     this.#guard("recorder", () => recorder.record(call));
     return true;
+  }
+
+  #read(body: CollectedBody | null): void {
+    const agent = this.#agentKey;
+    const { guard } = this.#context;
+    // Where nothing depends on what a body says but the books, which believe the answer, its two ends are enough.
+    const isQuick = agent === null || guard === null || !guard.readsBodies(agent.id);
+    const head = body && (isQuick ? readRequestHeadQuickly(body) : readRequestHead(body.whole()));
+    this.#head = head;
+    this.#model = head?.model ?? null;
+    this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
+    if (head?.speed === "fast") this.#lane = "fast";
+    this.#attribution = this.#attribute(head?.userId ?? null);
+  }
+
+  /** Whether what the caller says in headers of Headroom's own is believed. */
+  get #isBelieved(): boolean {
+    return this.#agentKey !== null || this.#context.believeLabels;
   }
 
   #observeWindows(organizationId: string | null, sentAtMs: number): void {

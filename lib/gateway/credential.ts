@@ -2,8 +2,12 @@ import type { AgentSettings } from "../access/schema.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 
-/** `settings` bounds the class of its calls; without them they are normal. */
-export type AgentKey = { id: string; name: string; settings?: Pick<AgentSettings, "maxClass" | "defaultClass"> };
+/** `settings` bounds the class of its calls, and may ask for a cache; without them they are normal and have none. */
+export type AgentKey = {
+  id: string;
+  name: string;
+  settings?: Pick<AgentSettings, "maxClass" | "defaultClass" | "responseCacheS">;
+};
 
 /** Whose call it is and which credential it goes out with, or why it does not. */
 export type Credential =

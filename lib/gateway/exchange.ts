@@ -6,6 +6,7 @@ import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } f
 import { BatchAnswerSink } from "./batch-answer-sink.ts";
 import { lookUpBatch } from "./batch-lookup.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
+import type { CachePass } from "./cache-pass.ts";
 import { CallBook } from "./call-book.ts";
 import type { Ending } from "./call-record.ts";
 import { CollectedBody } from "./collected-body.ts";
@@ -17,7 +18,9 @@ import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint }
 import { HeldAnswer } from "./held-answer.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
+import { Replay } from "./replay.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
+import type { FoundAnswer } from "./response-cache.ts";
 import { originFor } from "./results-url.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
@@ -44,6 +47,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #secret = "";
   #sentHeaders: readonly string[] = [];
   #pass: TrafficPass | null = null;
+  /** Takes a copy of the answer; null unless the call asked for that. */
+  #cache: CachePass | null = null;
+  #replay: Replay | null = null;
   /** Sends the call once more; null once the upstream has accepted it, for then its body is let go. */
   #dispatch: (() => void) | null = null;
   #held: HeldAnswer | null = null;
@@ -97,6 +103,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   resume(): void {
     this.#isClientFull = false;
     this.#resumeUpstream();
+    if (!this.#done) this.#replay?.resume();
   }
 
   hangUp(): void {
@@ -117,12 +124,39 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
-    else if (encoding === null) this.#send(credentialHeaders, body, () => body);
+    else if (encoding === null) this.#answer(body, () => this.#send(credentialHeaders, body, () => body));
     else {
       void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
         if (!this.#done) this.#send(credentialHeaders, decoded && new CollectedBody([decoded]), () => body);
       });
     }
+  }
+
+  /** Answers the call from memory, where it asks for that and its answer is there; else sends it. */
+  #answer(body: CollectedBody, send: () => void): void {
+    const cache = this.#book.cachePass(this.#arrival.target, body);
+    const denial = cache && this.#book.judge(body);
+    if (cache === null) send();
+    else if (denial !== null) this.refuse(ownAnswers.notAdmitted(denial));
+    else {
+      void cache.find().then((found) => {
+        if (this.#done) return;
+        if (found === null) this.#cache = cache;
+        if (found === null) send();
+        else this.#giveAgain(found);
+      });
+    }
+  }
+
+  /** Nothing is sent: traffic control and the live view do not hear of it, and the books say why it cost nothing. */
+  #giveAgain(found: FoundAnswer): void {
+    this.#hasAnswer = true;
+    this.#book.answeredFrom(found.answer);
+    this.#replay = new Replay(found, this.#book.id, this.#sink, {
+      beforeLast: () => this.#record({ kind: "answered" }),
+      beforeEnd: () => this.#finish(),
+    });
+    this.#replay.resume();
   }
 
   /** Sends the call, unless its agent may not make it now. `text` is the body where it can be read. */
@@ -192,6 +226,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#dispatch = null;
     this.#answerLength = answer.contentLength;
     const observed = this.#book.answered(status, answer);
+    this.#cache?.began(status, reason, answer);
     const meter = this.#chooseMeter(status, answer.isEventStream);
     this.#meter(meter, answer.contentEncoding);
     if (status < 400) {
@@ -237,6 +272,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done || this.#decoding > 0) return;
     this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
+    this.#cache?.ended();
     this.#sink.end(toStrings(controller.rawTrailers));
     this.#arrival.body.discard();
   }
@@ -318,6 +354,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   #forward(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#answerBytes += chunk.length;
+    this.#cache?.passed(chunk);
     this.#book.passed(chunk.length, this.#pass);
     if (this.#answerBytes === this.#answerLength || this.#book.meter.isComplete()) {
       this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
@@ -334,12 +371,15 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #marked(rawHeaders: string[]): string[] {
     rawHeaders.push("x-headroom-call", this.#book.id, "x-headroom-upstream", this.#book.upstream);
     if (this.#pass !== null) rawHeaders.push("x-headroom-wait-ms", String(Math.round(this.#book.waitMs)));
+    if (this.#cache !== null) rawHeaders.push("x-headroom-cache", "miss");
     return rawHeaders;
   }
 
   #record(ending: Ending, status?: number): void {
     const call = this.#book.record(ending, status);
-    if (call !== null) this.#pass?.end(call);
+    if (call === null) return;
+    this.#pass?.end(call);
+    this.#cache?.recorded(call);
   }
 
   #finish(): void {
