@@ -22,8 +22,9 @@ export type FoundAnswer = { answer: KeptAnswer; ageS: number };
 
 /** Where answers are kept. Here it is this process's memory; instances that are to share theirs need one between them. */
 export type AnswerStore = {
-  /** Null for what was never kept, has had its time, or made room for others. What takes long is to reject. */
+  /** Null for what was never kept, has had its time, or made room for others. The call waits: give up soon, and reject. */
   find(key: string): Promise<KeptAnswer | null>;
+  /** Returns at once and never throws. */
   keep(key: string, answer: KeptAnswer, forS: number): void;
   /** What it holds of this process's memory. */
   readonly bytes: number;
