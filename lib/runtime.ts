@@ -7,6 +7,7 @@ import { DEFAULT_UPSTREAM } from "./access/schema.ts";
 import { type Alerting, createAlerting } from "./alerts/alerting.ts";
 import { createDatabase, type Database } from "./database/database.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { ResponseCache } from "./gateway/response-cache.ts";
 import { TrafficDesk } from "./gateway/traffic-desk.ts";
 import { systemClock } from "./kit/clock.ts";
 import { messageOf } from "./kit/errors.ts";
@@ -44,6 +45,7 @@ export type Runtime = {
   metrics: Metrics;
   alerting: Alerting;
   traffic: TrafficDesk;
+  cache: ResponseCache;
   access: Access;
   operators: Operators;
   /** What `/readyz` says. */
@@ -128,8 +130,9 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     clock,
     expected: (place) => limits.known(place),
   });
+  const cache = new ResponseCache({ clock, log });
   const gateway = createGateway({
-    ...{ live, limits, traffic, clock, log },
+    ...{ live, limits, traffic, cache, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },
     ...{ windows, publicUrl: env.HEADROOM_PUBLIC_URL ?? null },
     upstream: { name: DEFAULT_UPSTREAM, ...builtIn },
@@ -172,7 +175,20 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   alerting.start();
 
   return {
-    ...{ publicUrl, database, gateway, limits, windows, overview, metrics, alerting, traffic, access, operators },
+    ...{
+      publicUrl,
+      database,
+      gateway,
+      limits,
+      windows,
+      overview,
+      metrics,
+      alerting,
+      traffic,
+      cache,
+      access,
+      operators,
+    },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);
       return { ready: faults.length === 0, faults };

@@ -127,10 +127,10 @@ function CallRow({ call }: { call: CallRecord }) {
   );
 }
 
-/** A plain success needs no badge. */
+/** A plain success needs no badge; one that cost nothing says why. */
 function CallStatus({ call }: { call: CallRecord }) {
   const status = call.status === null ? "no answer" : String(call.status);
-  if (call.outcome === "succeeded") return status;
+  if (call.outcome === "succeeded") return call.cacheHit ? <Badge kind="info">{status} cached</Badge> : status;
   if (call.outcome === "partial") return <Badge kind="warning">{status} cut short</Badge>;
   if (call.outcome === "canceled") return <Badge kind="idle">left by client</Badge>;
   return <Badge kind="critical">{call.refusal ? `${status} ${describeRefusal(call.refusal).short}` : status}</Badge>;

@@ -70,7 +70,7 @@ export class AgentGuard {
   admit(request: AdmitRequest): Admission {
     const { agentId, model, nowMs } = request;
     const agent = this.#agents.get(agentId);
-    const denial = judgeAgent(agent) ?? (agent && judgeModel(agent.name, agent.settings.allowedModels, model));
+    const denial = this.judgeCall(agentId, model);
     if (agent === null || denial) return denial ?? REVOKED;
     const { name, settings } = agent;
 
@@ -93,6 +93,12 @@ export class AgentGuard {
   /** Whether an agent may call at all: for calls that cost nothing and count against no cap. */
   judgeAgent(agentId: string): Denial | null {
     return judgeAgent(this.#agents.get(agentId));
+  }
+
+  /** Whether an agent may call a model, whatever it has used: for calls that cost nothing because nothing is sent. */
+  judgeCall(agentId: string, model: string | null): Denial | null {
+    const agent = this.#agents.get(agentId);
+    return judgeAgent(agent) ?? (agent && judgeModel(agent.name, agent.settings.allowedModels, model));
   }
 
   /** Whether an agent's settings are about what a call's body says, which has to be read exactly then. */

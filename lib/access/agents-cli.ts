@@ -23,6 +23,7 @@ NAME is an agent's name or id. Settings ("none" takes one away again):
   --output-tpm N         output tokens a minute
   --daily-budget USD     dollars a UTC day
   --monthly-budget USD   dollars a UTC month
+  --cache SECONDS        answer calls that repeat one of temperature 0 from memory, for so long after it
   --class CLASS          class of calls that ask for none: ${CALL_CLASSES.join(", ")}
   --max-class CLASS      highest class that its calls may ask for
   --disable, --enable    refuse its calls for a while, and take them again
@@ -105,6 +106,7 @@ function read(args: readonly string[]) {
       options: {
         ...{ rename: text, models: text, rpm: text, "input-tpm": text, "output-tpm": text },
         ...{ "daily-budget": text, "monthly-budget": text, class: text, "max-class": text, "overlap-hours": text },
+        cache: text,
         ...{ disable: flag, enable: flag, json: flag, help: { ...flag, short: "h" }, url: text },
       },
     });
@@ -125,6 +127,7 @@ function settingsOf(values: Values): Omit<AgentChange, "name"> {
   take("outputTokensPerMinute", values["output-tpm"], (text) => numberOf("output-tpm", text));
   take("dailyBudgetNanoUsd", values["daily-budget"], (text) => nanoOf("daily-budget", text));
   take("monthlyBudgetNanoUsd", values["monthly-budget"], (text) => nanoOf("monthly-budget", text));
+  take("responseCacheS", values.cache, (text) => numberOf("cache", text));
   take("defaultClass", values.class, (text) => text);
   take("maxClass", values["max-class"], (text) => text);
   if (values.disable && values.enable) throw wrong("--disable and --enable exclude each other.");

@@ -17,6 +17,8 @@ const budget = z
   .min(1, "must be at least 1 nano-dollar; null means no budget")
   .max(1_000_000 * NANO_USD_PER_USD, "must be at most 1,000,000 dollars")
   .nullable();
+/** The longest time for which an answer may be kept. */
+export const MAX_RESPONSE_CACHE_S = 86_400;
 const modelPattern = z.string().regex(/^[\w.:@/-]{1,199}\*?$|^\*$/, "a model's id, or the beginning of one and a *");
 
 /** What an agent may do and use. Every field has a default: an agent without settings is bound by nothing. */
@@ -37,6 +39,12 @@ export const AgentSettings = z.object({
   dailyBudgetNanoUsd: budget,
   /** Of a UTC calendar month. */
   monthlyBudgetNanoUsd: budget,
+  /** For how many seconds answers to calls that can be answered from memory are kept. Null: they are not. */
+  responseCacheS: z
+    .int()
+    .min(1, "must be at least 1 second; null means no cache")
+    .max(MAX_RESPONSE_CACHE_S, `must be at most ${MAX_RESPONSE_CACHE_S} seconds, which is a day`)
+    .nullable(),
 });
 export type AgentSettings = z.infer<typeof AgentSettings>;
 
@@ -50,6 +58,7 @@ export const DEFAULT_AGENT_SETTINGS: AgentSettings = {
   outputTokensPerMinute: null,
   dailyBudgetNanoUsd: null,
   monthlyBudgetNanoUsd: null,
+  responseCacheS: null,
 };
 
 const AgentSettingsChange = AgentSettings.partial();

@@ -60,6 +60,7 @@ export function buildBatchRecord(result: BatchResult, facts: BatchFacts): CallRe
     speed: cleanText(usage.speed, 50),
     inferenceGeo: cleanText(usage.inferenceGeo, 50),
     requestId: null,
+    cacheHit: false,
   };
 }
 

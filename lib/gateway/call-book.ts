@@ -1,37 +1,31 @@
 import type { Denial } from "../access/agent-guard.ts";
 import type { Lease } from "../access/agent-lease.ts";
-import { boundClass } from "../access/call-class.ts";
 import { estimateCall } from "../access/call-estimate.ts";
 import type { BatchResult } from "../anthropic/batch-result.ts";
-import { getPool, type Lane, poolOf } from "../anthropic/pools.ts";
+import { getPool } from "../anthropic/pools.ts";
 import { type ObservedLimit, parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
-import { type RequestHead, readRequestHead, readRequestHeadQuickly } from "../anthropic/request-head.ts";
 import { parseUnifiedWindows } from "../anthropic/unified-windows.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
 import type { Explanation } from "../traffic/schema.ts";
-import { LONGEST_WAIT_S, type TrafficCall } from "../traffic/ticket.ts";
+import { LONGEST_WAIT_S } from "../traffic/ticket.ts";
 import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
-import { type Attribution, accountOf, attribute } from "./attribution.ts";
+import { type Attribution, accountOf } from "./attribution.ts";
 import { buildBatchRecord } from "./batch-record.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
+import { CallRequest } from "./call-request.ts";
 import { cleanText } from "./clean-text.ts";
 import type { CollectedBody } from "./collected-body.ts";
 import type { GatewayContext } from "./context.ts";
 import type { AgentKey } from "./credential.ts";
 import { batchIdOf, type Endpoint } from "./endpoint.ts";
-import { type Meter, NO_METER } from "./meter.ts";
+import { type Meter, NO_METER, NOTHING } from "./meter.ts";
 import type { RequestHeaders } from "./request-headers.ts";
+import type { KeptAnswer } from "./response-cache.ts";
 import type { TrafficPass } from "./traffic-pass.ts";
-import type { Route } from "./upstream-set.ts";
-
-/** What a caller without an agent key is bound by. */
-const UNBOUND = { maxClass: "critical", defaultClass: "normal" } as const;
-/** Without `max_tokens` the upstream refuses the call anyway. */
-const DEFAULT_MAX_TOKENS = 8_192;
 
 /**
  * What is known of one call, gathered while it runs and written down once. Nothing that goes wrong here may fail the
@@ -41,22 +35,15 @@ export class CallBook {
   readonly id: string;
   readonly #context: GatewayContext;
   readonly #method: string;
-  readonly #endpoint: Endpoint;
-  readonly #headers: RequestHeaders;
+  readonly request: CallRequest;
   readonly #startedAtMs: number;
   readonly #startedAt: number;
 
   /** Reads the answer's body; chosen when its head is known. */
   meter: Meter = NO_METER;
 
-  #agentKey: AgentKey | null = null;
-  #attribution: Attribution | null = null;
-  #model: string | null = null;
-  #pool: string | null = null;
-  #lane: Lane = "standard";
   /** Whose limits it draws on. */
   #upstream = "";
-  #head: RequestHead | null = null;
   #explanation: Explanation | null = null;
   /** What the call was before it fell back to another model. */
   #asked: { model: string; explanation: Explanation | null } | null = null;
@@ -68,34 +55,26 @@ export class CallBook {
   #streamed = false;
   #rateLimitHeaders: Record<string, string> = {};
   #requestId: string | null = null;
+  #cacheHit = false;
   #firstByteAt: number | null = null;
   #isRecorded = false;
 
   constructor(context: GatewayContext, method: string, endpoint: Endpoint, headers: RequestHeaders) {
     this.#context = context;
     this.#method = method;
-    this.#endpoint = endpoint;
-    this.#headers = headers;
+    this.request = new CallRequest(context, endpoint, headers);
     this.#startedAtMs = context.clock.now();
     this.#startedAt = context.clock.monotonic();
     this.id = createId(this.#startedAtMs);
   }
 
   identified(agentKey: AgentKey | null, upstream: string): void {
-    this.#agentKey = agentKey;
+    this.request.identify(agentKey);
     this.#upstream = upstream;
   }
 
   get upstream(): string {
     return this.#upstream;
-  }
-
-  get lane(): Lane {
-    return this.#lane;
-  }
-
-  get model(): string | null {
-    return this.#model;
   }
 
   /** The model that was asked for, where another one answers. */
@@ -106,28 +85,7 @@ export class CallBook {
   /** Seconds that the call may yet wait, whatever its class would give it. */
   patienceLeftS(): number {
     const sinceS = (this.#context.clock.monotonic() - this.#startedAt) / 1000;
-    return Math.min(this.#deadlineS ?? LONGEST_WAIT_S, LONGEST_WAIT_S) - sinceS;
-  }
-
-  /**
-   * The call as traffic control needs to know it; null for one that is not of a model's pool. `patienceS` is the longest
-   * that it may wait, where that is less than its own deadline.
-   */
-  trafficCall(bytes: number, { group, ownCredential }: Route, patienceS: number | null): TrafficCall | null {
-    const pool = this.#pool;
-    const model = this.#model;
-    const attribution = this.#attribution;
-    if (pool === null || model === null || attribution === null) return null;
-    const bounds = this.#agentKey?.settings ?? UNBOUND;
-    const deadlineS = this.#deadlineS;
-    return {
-      ...{ group, ownCredential, pool, lane: this.#lane, model, bytes, agent: attribution.agent },
-      class: boundClass(bounds, this.#isBelieved ? this.#headers.askedClass : null),
-      maxTokens: this.#head?.maxTokens ?? DEFAULT_MAX_TOKENS,
-      streams: this.#head?.stream ?? false,
-      deadlineS: patienceS === null ? deadlineS : Math.min(patienceS, deadlineS ?? patienceS),
-      affinity: attribution.session ?? attribution.agent,
-    };
+    return Math.min(this.request.deadlineS ?? LONGEST_WAIT_S, LONGEST_WAIT_S) - sinceS;
   }
 
   /** Traffic control has decided. */
@@ -142,17 +100,14 @@ export class CallBook {
 
   /** The call goes on as one for another model, unless its agent may not make that one: then it stays what it was. */
   fallBack(text: CollectedBody): Denial | null {
-    const before = { model: this.#model, pool: this.#pool, head: this.#head };
-    if (before.model === null) return null;
+    const { head, model } = this.request;
+    if (model === null) return null;
     this.#lease?.release();
     this.#lease = null;
+    this.request.read(text);
     const denial = this.admit(text);
-    if (denial === null) this.#asked = { model: before.model, explanation: this.#explanation };
-    else {
-      this.#model = before.model;
-      this.#pool = before.pool;
-      this.#head = before.head;
-    }
+    if (denial === null) this.#asked = { model, explanation: this.#explanation };
+    else this.request.readAs(head);
     return denial;
   }
 
@@ -160,27 +115,37 @@ export class CallBook {
     return Math.round((this.#explanation?.waitS ?? 0) * 1_000_000) / 1000;
   }
 
+  /** Whether the caller's agent may make a call that is perhaps answered from memory, and then counts against nothing. */
+  judge(body: CollectedBody): Denial | null {
+    this.request.read(body);
+    const { agentKey, model } = this.request;
+    return (agentKey && this.#context.guard?.judgeCall(agentKey.id, model)) ?? null;
+  }
+
+  /** The call is answered from memory. */
+  answeredFrom({ status, streamed, requestId, model, stopReason }: KeptAnswer): void {
+    this.#cacheHit = true;
+    this.#status = status;
+    this.#streamed = streamed;
+    this.#requestId = requestId;
+    this.#firstByteAt = this.#context.clock.monotonic();
+    this.meter = { ...NO_METER, read: () => ({ ...NOTHING, model, stopReason }) };
+  }
+
   /**
    * Reads what the body says, where it can be read, and asks whether the caller's agent may make such a call now. What
    * is held for a call that may go out is given back when the call is recorded, whichever way it ends.
    */
   admit(body: CollectedBody | null): Denial | null {
-    const agent = this.#agentKey;
+    if (!this.request.isRead) this.request.read(body);
+    const { agentKey: agent, head, model, endpoint } = this.request;
     const { guard } = this.#context;
-    // Where nothing depends on what a body says but the books, which believe the answer, its two ends are enough.
-    const isQuick = agent === null || guard === null || !guard.readsBodies(agent.id);
-    const head = body && (isQuick ? readRequestHeadQuickly(body) : readRequestHead(body.whole()));
-    this.#head = head;
-    this.#model = head?.model ?? null;
-    this.#pool = this.#model === null ? null : cleanText(poolOf(this.#model).id);
-    if (head?.speed === "fast") this.#lane = "fast";
-    this.#attribution = this.#attribute(head?.userId ?? null);
     if (agent === null || guard === null) return null;
-    const { kind } = this.#endpoint;
+    const { kind } = endpoint;
     if (kind === "free" || kind === "batch_results") return guard.judgeAgent(agent.id);
     const startedAtMs = this.#startedAtMs;
     const admission = guard.admit({
-      ...{ agentId: agent.id, model: this.#model, nowMs: this.#context.clock.now(), startedAtMs },
+      ...{ agentId: agent.id, model, nowMs: this.#context.clock.now(), startedAtMs },
       estimate: head && body ? () => estimateCall(body.whole(), head, startedAtMs) : null,
     });
     if (!admission.admitted) return admission;
@@ -192,13 +157,12 @@ export class CallBook {
   sent(upstream: string): void {
     this.#upstream = upstream;
     this.#sentAtMs = this.#context.clock.now();
-    const pool = this.#pool;
-    const agent = this.#attribution?.agent;
-    if (pool === null || agent === undefined) return;
+    const { pool, attribution } = this.request;
+    if (pool === null) return;
     const before = this.#livePlace;
     // A call that is sent again to the same place is still the one call that is open there.
     if (before !== null && before.upstream === upstream && before.pool === pool) return;
-    const place = { agent, ...this.#place(pool) };
+    const place = { agent: attribution.agent, ...this.#place(pool) };
     this.#livePlace = place;
     this.#guard("live view", () => {
       this.#live?.leave();
@@ -216,8 +180,8 @@ export class CallBook {
   observed(answer: AnswerHeaders): ObservedLimit[] {
     this.#streamed = answer.isEventStream;
     this.#requestId = answer.requestId;
-    this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded, { chat: this.#endpoint.kind === "chat" });
-    const pool = this.#pool;
+    this.#rateLimitHeaders = rateLimitHeaderValues(answer.forwarded, { chat: this.request.endpoint.kind === "chat" });
+    const { pool } = this.request;
     const sentAtMs = this.#sentAtMs;
     if (sentAtMs === null) return [];
     this.#guard("subscription windows", () => this.#observeWindows(answer.organizationId, sentAtMs));
@@ -258,16 +222,17 @@ export class CallBook {
   record(ending: Ending, status: number | null = this.#status): CallRecord | null {
     if (this.#isRecorded) return null;
     this.#isRecorded = true;
-    if (this.#endpoint.path === "/api/hello") return null;
+    const { endpoint, attribution, model, pool, lane } = this.request;
+    if (endpoint.path === "/api/hello") return null;
     const now = this.#context.clock.monotonic();
     const call = buildCallRecord({
       id: this.id,
       startedAtMs: this.#startedAtMs,
-      attribution: this.#attribution ?? this.#attribute(null),
+      attribution,
       upstream: this.#upstream,
-      endpoint: this.#endpoint,
+      endpoint,
       method: this.#method,
-      requested: { model: this.#model, pool: this.#pool, lane: this.#lane },
+      requested: { model, pool, lane },
       sent: this.#sentAtMs !== null,
       status,
       streamed: this.#streamed,
@@ -279,6 +244,7 @@ export class CallBook {
       ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
       waitMs: this.waitMs,
       traffic: this.#explanation,
+      cacheHit: this.#cacheHit,
     });
     this.#guard("agent's caps", () => this.#settle(call));
     this.#guard("recorder", () => this.#context.recorder.record(call));
@@ -288,8 +254,8 @@ export class CallBook {
 
   /** Reads a batch's results, each of which becomes a record of its own. */
   resultsMeter(): BatchResultsMeter {
-    const batchId = batchIdOf(this.#endpoint.path);
-    const attribution = this.#attribution ?? this.#attribute(null);
+    const { endpoint, attribution } = this.request;
+    const batchId = batchIdOf(endpoint.path);
     return new BatchResultsMeter((result) => this.#countResult(result, batchId, attribution));
   }
 
@@ -307,7 +273,7 @@ export class CallBook {
   #observeWindows(organizationId: string | null, sentAtMs: number): void {
     const limits = parseUnifiedWindows(this.#rateLimitHeaders);
     if (limits === null) return;
-    const userId = this.#head?.userId ?? null;
+    const userId = this.request.head?.userId ?? null;
     const account = cleanText((userId === null ? null : accountOf(userId)) ?? organizationId);
     this.#context.windows.observe({ upstream: this.#upstream, account }, limits, sentAtMs);
   }
@@ -325,24 +291,8 @@ export class CallBook {
     });
   }
 
-  /** Whether what the caller says of class, deadline and name is believed. */
-  get #isBelieved(): boolean {
-    return this.#agentKey !== null || this.#context.believeLabels;
-  }
-
-  get #deadlineS(): number | null {
-    const { deadlineMs } = this.#headers;
-    const deadlineS = this.#isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
-    return Number.isFinite(deadlineS) && deadlineS > 0 ? deadlineS : null;
-  }
-
-  #attribute(userId: string | null): Attribution {
-    const { believeLabels } = this.#context;
-    return attribute({ agentKey: this.#agentKey, headers: this.#headers, believeLabel: believeLabels, userId });
-  }
-
   #place(pool: string) {
-    return { upstream: this.#upstream, pool, lane: this.#lane };
+    return { upstream: this.#upstream, pool, lane: this.request.lane };
   }
 
   #guard(what: string, work: () => void): void {

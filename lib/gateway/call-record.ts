@@ -42,6 +42,8 @@ export type CallFacts = {
   ttftMs: number | null;
   waitMs: number;
   traffic: Explanation | null;
+  /** Answered from memory. */
+  cacheHit: boolean;
 };
 
 /** A call's record, priced at the list of the day on which it began. */
@@ -83,6 +85,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     speed: cleanText(usage.speed, 50),
     inferenceGeo: cleanText(usage.inferenceGeo, 50),
     requestId: cleanText(facts.requestId),
+    cacheHit: facts.cacheHit,
   };
 }
 

@@ -10,6 +10,7 @@ import type { CallPlace, OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { BatchBook } from "./batch-book.ts";
 import type { CredentialRules } from "./credential.ts";
+import type { ResponseCache } from "./response-cache.ts";
 import type { TrafficDesk } from "./traffic-desk.ts";
 import type { UpstreamSet } from "./upstream-set.ts";
 
@@ -25,6 +26,7 @@ export type GatewayContext = {
   guard: {
     admit(request: AdmitRequest): Admission;
     judgeAgent(agentId: string): Denial | null;
+    judgeCall(agentId: string, model: string | null): Denial | null;
     readsBodies(agentId: string): boolean;
   } | null;
   /** As operators have set them at the moment. */
@@ -32,6 +34,8 @@ export type GatewayContext = {
   /** Takes the windows of claude.ai subscriptions. */
   windows: { observe(subscriber: Subscriber, limits: UnifiedLimits, sentAtMs: number): void };
   batches: BatchBook;
+  /** Answers for calls that ask to be answered from memory. */
+  cache: ResponseCache;
   /** Where clients reach this gateway, where that is configured; else it is the host that each of them names. */
   publicUrl: string | null;
   recorder: { record(call: CallRecord): void };

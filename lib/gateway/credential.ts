@@ -3,8 +3,12 @@ import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 import type { OwnCredential } from "./upstream-set.ts";
 
-/** `settings` bounds the class of its calls; without them they are normal. */
-export type AgentKey = { id: string; name: string; settings?: Pick<AgentSettings, "maxClass" | "defaultClass"> };
+/** `settings` bounds the class of its calls, and may ask for a cache; without them they are normal and have none. */
+export type AgentKey = {
+  id: string;
+  name: string;
+  settings?: Pick<AgentSettings, "maxClass" | "defaultClass" | "responseCacheS">;
+};
 
 /**
  * Whose call it is, or why it does not go out. `own` is the credential that goes through untouched; null where the call

@@ -81,7 +81,12 @@ export class Departure {
       this.#dispatch(null);
       return;
     }
-    this.#fallback = findFallback({ rules: context.settings.current.fallbacks, model: book.model, headers, text });
+    this.#fallback = findFallback({
+      rules: context.settings.current.fallbacks,
+      model: book.request.model,
+      headers,
+      text,
+    });
     this.#enter(text?.length ?? 0, this.#fallback?.waitS ?? null);
   }
 
@@ -99,7 +104,7 @@ export class Departure {
   /** Waits for its turn, and again whenever the upstream refuses. */
   #enter(bytes: number, patienceS: number | null): void {
     const { context, book } = this.#call;
-    const call = context.traffic && book.trafficCall(bytes, this.#route, patienceS);
+    const call = context.traffic && book.request.trafficCall(bytes, this.#route, patienceS);
     if (!context.traffic || !call) {
       this.#dispatch(null);
       return;

@@ -5,6 +5,7 @@ import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } f
 import { BatchAnswerSink } from "./batch-answer-sink.ts";
 import { lookUpBatch } from "./batch-lookup.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
+import type { CachePass } from "./cache-pass.ts";
 import { CallBook } from "./call-book.ts";
 import type { Ending } from "./call-record.ts";
 import { CollectedBody } from "./collected-body.ts";
@@ -17,7 +18,9 @@ import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint }
 import { HeldAnswer } from "./held-answer.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
+import { Replay } from "./replay.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
+import type { FoundAnswer } from "./response-cache.ts";
 import { originFor } from "./results-url.ts";
 import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
@@ -42,6 +45,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   readonly #book: CallBook;
 
   #departure: Departure | null = null;
+  /** Takes a copy of the answer; null unless the call asked for that. */
+  #cache: CachePass | null = null;
+  #replay: Replay | null = null;
   #held: HeldAnswer | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #hasAnswer = false;
@@ -93,6 +99,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   resume(): void {
     this.#isClientFull = false;
     this.#resumeUpstream();
+    if (!this.#done) this.#replay?.resume();
   }
 
   hangUp(): void {
@@ -113,12 +120,39 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
-    else if (encoding === null) this.#send(own, body, () => body);
+    else if (encoding === null) this.#answer(body, () => this.#send(own, body, () => body));
     else {
       void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
         if (!this.#done) this.#send(own, decoded && new CollectedBody([decoded]), () => body);
       });
     }
+  }
+
+  /** Answers the call from memory, where it asks for that and its answer is there; else sends it. */
+  #answer(body: CollectedBody, send: () => void): void {
+    const cache = this.#book.request.cachePass(this.#arrival.target, body);
+    const denial = cache && this.#book.judge(body);
+    if (cache === null) send();
+    else if (denial !== null) this.refuse(ownAnswers.notAdmitted(denial));
+    else {
+      void cache.find().then((found) => {
+        if (this.#done) return;
+        if (found === null) this.#cache = cache;
+        if (found === null) send();
+        else this.#giveAgain(found);
+      });
+    }
+  }
+
+  /** Nothing is sent: traffic control and the live view do not hear of it, and the books say why it cost nothing. */
+  #giveAgain(found: FoundAnswer): void {
+    this.#hasAnswer = true;
+    this.#book.answeredFrom(found.answer);
+    this.#replay = new Replay(found, this.#book.id, this.#sink, {
+      beforeLast: () => this.#record({ kind: "answered" }),
+      beforeEnd: () => this.#finish(),
+    });
+    this.#replay.resume();
   }
 
   /** `text` is the body where it can be read. */
@@ -156,11 +190,12 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#departure?.accepted();
     this.#answerLength = answer.contentLength;
     const observed = this.#book.answered(status, answer);
+    this.#cache?.began(status, reason, answer);
     const meter = this.#chooseMeter(status, answer.isEventStream);
     this.#meter(meter, answer.contentEncoding);
     if (status < 400) {
       const isCountedFirst = meter instanceof StreamMeter && this.#book.meter === meter;
-      this.#pass?.began(readingsOf(observed, this.#book.lane, answer.date), isCountedFirst);
+      this.#pass?.began(readingsOf(observed, this.#book.request.lane, answer.date), isCountedFirst);
     }
     const isStripped = this.#context.settings.current.rateLimitHeaders === "strip";
     const forwarded = isStripped ? withoutRateLimits(answer.forwarded) : answer.forwarded;
@@ -201,6 +236,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done || this.#decoding > 0) return;
     this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
+    this.#cache?.ended();
     this.#sink.end(toStrings(controller.rawTrailers));
     this.#arrival.body.discard();
   }
@@ -228,8 +264,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #judge(held: HeldAnswer, controller: Dispatcher.DispatchController): void {
     held.read((error) => {
       if (this.#done) return;
-      const limits = readingsOf(this.#book.observed(held.headers), this.#book.lane, held.headers.date);
-      const cause = classifyRefusal(held.status, error, this.#book.rateLimitHeaders, this.#book.lane);
+      const limits = readingsOf(this.#book.observed(held.headers), this.#book.request.lane, held.headers.date);
+      const cause = classifyRefusal(held.status, error, this.#book.rateLimitHeaders, this.#book.request.lane);
       this.#controller = null;
       this.#held = null;
       const { status, retryAfterS } = held;
@@ -287,6 +323,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   #forward(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#answerBytes += chunk.length;
+    this.#cache?.passed(chunk);
     this.#book.passed(chunk.length, this.#pass);
     if (this.#answerBytes === this.#answerLength || this.#book.meter.isComplete()) {
       this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
@@ -303,8 +340,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #marked(rawHeaders: string[]): string[] {
     rawHeaders.push("x-headroom-call", this.#book.id, "x-headroom-upstream", this.#book.upstream);
     if (this.#pass !== null) rawHeaders.push("x-headroom-wait-ms", String(Math.round(this.#book.waitMs)));
-    const { fallbackFrom, model } = this.#book;
-    if (fallbackFrom !== null) rawHeaders.push("x-headroom-fallback", `${fallbackFrom} -> ${model}`);
+    const { fallbackFrom, request } = this.#book;
+    if (fallbackFrom !== null) rawHeaders.push("x-headroom-fallback", `${fallbackFrom} -> ${request.model}`);
+    if (this.#cache !== null) rawHeaders.push("x-headroom-cache", "miss");
     return rawHeaders;
   }
 
@@ -314,7 +352,9 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
   #record(ending: Ending, status?: number): void {
     const call = this.#book.record(ending, status);
-    if (call !== null) this.#pass?.end(call);
+    if (call === null) return;
+    this.#pass?.end(call);
+    this.#cache?.recorded(call);
   }
 
   #finish(): void {

@@ -8,6 +8,7 @@ import type { CredentialRules } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
 import { handleNode } from "./node-door.ts";
 import { ownAnswers } from "./own-answer.ts";
+import { ResponseCache } from "./response-cache.ts";
 import type { Arrival, Sink } from "./sink.ts";
 import type { TrafficDesk } from "./traffic-desk.ts";
 import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from "./upstream-client.ts";
@@ -29,6 +30,8 @@ export type GatewayOptions = {
   limits: GatewayContext["limits"];
   /** Takes the windows of claude.ai subscriptions; without it they are only kept on each call's row. */
   windows?: GatewayContext["windows"];
+  /** Keeps answers for calls that ask for it; without it they are kept in memory of the gateway's own. */
+  cache?: ResponseCache;
   /** Where clients reach this gateway, if not at the host that each of them names. */
   publicUrl?: string | null;
   /** Synchronous and quick: it is called before the last bytes of an answer go out. */
@@ -74,6 +77,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     settings: options.settings ?? { current: DEFAULT_GATEWAY_SETTINGS },
     windows: options.windows ?? { observe() {} },
     batches: new BatchBook(),
+    cache: options.cache ?? new ResponseCache({ clock: options.clock, log: options.log }),
     publicUrl: options.publicUrl ?? null,
     recorder: options.recorder,
     clock: options.clock,

@@ -18,6 +18,8 @@ export type RequestHeaders = {
   askedClass: string | null;
   /** `x-headroom-deadline-ms` */
   deadlineMs: string | null;
+  /** `x-headroom-cache` */
+  askedCache: string | null;
   /** `x-claude-code-session-id` */
   claudeCodeSession: string | null;
   isClaudeCode: boolean;
@@ -44,6 +46,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     label: null,
     askedClass: null,
     deadlineMs: null,
+    askedCache: null,
     claudeCodeSession: null,
     isClaudeCode: false,
     fallback: null,
@@ -102,6 +105,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
           else if (name === "x-headroom-class") read.askedClass ??= value;
           else if (name === "x-headroom-deadline-ms") read.deadlineMs ??= value;
           else if (name === "x-headroom-fallback") read.fallback ??= value;
+          else if (name === "x-headroom-cache") read.askedCache ??= value;
           continue;
         }
     }

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import type { CacheState } from "../gateway/response-cache.ts";
 import type { TrafficSnapshot } from "../traffic/schema.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { Overview } from "./schema.ts";
@@ -35,6 +36,12 @@ export class Metrics {
   readonly #shed = this.#gauge("headroom_shed_calls", "Calls that traffic control refused since the start.", [
     "reason",
   ]);
+  readonly #cached = this.#counter(
+    "headroom_response_cache_calls_total",
+    "Calls that asked to be answered from memory, and whether they were.",
+    ["result"],
+  );
+  readonly #cacheBytes = this.#gauge("headroom_response_cache_bytes", "What kept answers take of memory.", []);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
   readonly #places = new Map<string, PlaceSums>();
@@ -55,6 +62,7 @@ export class Metrics {
   async render(
     { pools, gateway, alerts, queue }: Overview,
     { counts }: TrafficSnapshot,
+    cache: CacheState,
   ): Promise<{ contentType: string; text: string }> {
     this.#count();
     for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
@@ -70,6 +78,10 @@ export class Metrics {
     }
     for (const [reason, calls] of Object.entries(counts.shed)) this.#shed.set({ reason }, calls);
     for (const { state } of alerts) this.#alerts.inc({ state });
+    this.#cached.reset();
+    this.#cached.inc({ result: "hit" }, cache.hits);
+    this.#cached.inc({ result: "miss" }, cache.misses);
+    this.#cacheBytes.set(cache.bytes);
     this.#open.set(gateway.openCalls);
     this.#spool.set(gateway.spoolRows);
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };

@@ -169,6 +169,7 @@ function base(agent: DemoAgent, upstream: string, atMs: number, random: () => nu
     speed: null,
     inferenceGeo: null,
     requestId: `req_demo${Math.floor(random() * 1e12).toString(36)}`,
+    cacheHit: false,
   };
 }
 

@@ -106,6 +106,8 @@ export const CallRecord = z.object({
   speed: z.string().max(50).nullable(),
   inferenceGeo: z.string().max(50).nullable(),
   requestId: z.string().max(200).nullable(),
+  /** Answered from Headroom's memory: nothing was sent and nothing is billed. `requestId` is the first call's. */
+  cacheHit: z.boolean().default(false),
 });
 export type CallRecord = z.infer<typeof CallRecord>;
 
@@ -122,6 +124,7 @@ export const CallsQuery = z.object({
   status: z.coerce.number().int().optional(),
   session: z.string().optional(),
   requestId: z.string().optional(),
+  cacheHit: z.stringbool().optional(),
   cursor: z.string().max(200).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 });

@@ -47,6 +47,7 @@ create table gateway.calls (
   speed text,
   inference_geo text,
   request_id text,
+  cache_hit boolean not null default false,
   primary key (started_at, id)
 ) partition by range (started_at);
 alter table gateway.calls enable row level security;
@@ -55,6 +56,8 @@ alter table gateway.calls enable row level security;
 create index calls_id on gateway.calls (id);
 -- Refusals and failures are rare: to list them is not to walk past every success.
 create index calls_unserved on gateway.calls (started_at, id) where outcome <> 'succeeded';
+-- So are, where no agent asked for a cache, answers from memory.
+create index calls_cached on gateway.calls (started_at, id) where cache_hit;
 create index calls_session on gateway.calls (session, started_at) where session is not null;
 create index calls_request on gateway.calls (request_id) where request_id is not null;
 
@@ -142,7 +145,8 @@ as $$
     'rateLimitHeaders', c.rate_limit_headers, 'latencyMs', c.latency_ms, 'ttftMs', c.ttft_ms,
     'outputTokensPerSecond', c.output_tokens_per_second, 'waitMs', c.wait_ms, 'traffic', c.traffic,
     'stopReason', c.stop_reason,
-    'serviceTier', c.service_tier, 'speed', c.speed, 'inferenceGeo', c.inference_geo, 'requestId', c.request_id)
+    'serviceTier', c.service_tier, 'speed', c.speed, 'inferenceGeo', c.inference_geo, 'requestId', c.request_id,
+    'cacheHit', c.cache_hit)
 $$;
 revoke execute on function gateway.call_json(gateway.calls) from public;
 
@@ -223,7 +227,7 @@ begin
       streamed, status, outcome, refusal, error_type, error_code, input_tokens, cache_write_tokens,
       cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_search_requests,
       cost_nano_usd, rate_limit_headers, latency_ms, ttft_ms, output_tokens_per_second, wait_ms, traffic, stop_reason,
-      service_tier, speed, inference_geo, request_id)
+      service_tier, speed, inference_geo, request_id, cache_hit)
     select
       -- Milliseconds, as JavaScript has them: what is read is then what is stored.
       r.id, date_trunc('milliseconds', r."startedAt"), r.agent, coalesce(r."agentSource", 'unknown'), r."agentKeyId",
@@ -233,7 +237,7 @@ begin
       coalesce(r."cacheWrite1hTokens", 0), coalesce(r."cacheReadTokens", 0), coalesce(r."outputTokens", 0),
       coalesce(r."webSearchRequests", 0), r."costNanoUsd", coalesce(r."rateLimitHeaders", '{}'), r."latencyMs",
       r."ttftMs", r."outputTokensPerSecond", coalesce(r."waitMs", 0), r.traffic, r."stopReason", r."serviceTier", r.speed,
-      r."inferenceGeo", r."requestId"
+      r."inferenceGeo", r."requestId", coalesce(r."cacheHit", false)
     from jsonb_to_recordset(rows) as r (
       id uuid, "startedAt" timestamptz, agent text, "agentSource" text, "agentKeyId" uuid, session text, client text,
       upstream text, pool text, lane text, model text, method text, endpoint text, streamed boolean, status int,
@@ -241,7 +245,8 @@ begin
       "cacheWrite5mTokens" bigint, "cacheWrite1hTokens" bigint, "cacheReadTokens" bigint, "outputTokens" bigint,
       "webSearchRequests" int, "costNanoUsd" bigint, "rateLimitHeaders" jsonb, "latencyMs" double precision,
       "ttftMs" double precision, "outputTokensPerSecond" double precision, "waitMs" double precision, traffic jsonb,
-      "stopReason" text, "serviceTier" text, speed text, "inferenceGeo" text, "requestId" text)
+      "stopReason" text, "serviceTier" text, speed text, "inferenceGeo" text, "requestId" text,
+      "cacheHit" boolean)
     order by r."startedAt", r.id
     on conflict (started_at, id) do nothing
     returning *
@@ -303,11 +308,13 @@ begin
       cost_nano_usd = t.cost_nano_usd + excluded.cost_nano_usd,
       unpriced_calls = t.unpriced_calls + excluded.unpriced_calls
   ), latencies as (
-    -- Answered calls only: a refusal within 30 ms would flatter the percentiles. Of a batch's requests none is known.
+    -- Calls that the upstream answered only: a refusal within 30 ms would flatter the percentiles, and so would an
+    -- answer from memory. Of a batch's requests none is known.
     select date_bin('1 minute', c.started_at, 'epoch') bucket, coalesce(c.model, '') model, v.metric,
       gateway.latency_bucket(v.ms) b, count(*) n
     from new_calls c cross join lateral (values ('latency', c.latency_ms), ('ttft', c.ttft_ms)) v (metric, ms)
     where v.ms is not null and c.outcome in ('succeeded', 'partial') and c.service_tier is distinct from 'batch'
+      and not c.cache_hit
     group by 1, 2, 3, 4
   ), histogram_by_minute as (
     insert into gateway.latency_hist_1m as t
@@ -410,7 +417,8 @@ begin
     select * from (values
       ('upstream', 'c.upstream = %L'), ('pool', 'c.pool = %L'), ('model', 'c.model = %L'), ('agent', 'c.agent = %L'),
       ('outcome', 'c.outcome = %L'), ('refusal', 'c.refusal = %L and c.outcome <> ''succeeded'''),
-      ('status', 'c.status = %L::int'), ('session', 'c.session = %L'), ('requestId', 'c.request_id = %L')) f (name, test)
+      ('status', 'c.status = %L::int'), ('session', 'c.session = %L'), ('requestId', 'c.request_id = %L'),
+      ('cacheHit', 'c.cache_hit = %L::boolean')) f (name, test)
     where filter ->> f.name is not null
   loop
     conditions := conditions || ' and ' || format(part.test, filter ->> part.name);
@@ -468,7 +476,7 @@ revoke execute on function public.calls_any() from public, anon, authenticated;
 grant execute on function public.calls_any() to service_role;
 
 -- Use by the second in which calls started, at most the last hour: warms the live view after a restart. There is no
--- rollup by the second; the primary key serves so short a window.
+-- rollup by the second; the primary key serves so short a window. What was answered from memory used nothing.
 create function public.calls_seconds(since timestamptz) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -478,7 +486,7 @@ as $$
       sum(c.cache_read_tokens) as "cacheReadTokens", sum(c.output_tokens) as "outputTokens",
       count(*) filter (where c.outcome = 'refused') as "refusedCalls"
     from gateway.calls c
-    where c.started_at >= greatest(since, now() - interval '1 hour')
+    where c.started_at >= greatest(since, now() - interval '1 hour') and not c.cache_hit
     group by 1, 2, 3, 4, 5) s
 $$;
 revoke execute on function public.calls_seconds(timestamptz) from public, anon, authenticated;

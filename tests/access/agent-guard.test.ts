@@ -219,6 +219,18 @@ test("a switched off or revoked agent is refused, and a change of settings holds
  * Calls in random parallel orders over three days: they arrive, are held, and end late by any way out. After each step
  * nothing is over its cap, and when all have ended nothing is held.
  */
+test("whether an agent may call a model is judged apart from what it has used, and uses nothing", () => {
+  const { guard, agent, ask } = makeGuard({ allowedModels: [MODEL], requestsPerMinute: 1, dailyBudgetNanoUsd: 1 });
+  leaseOf(ask());
+  expect(ask()).toMatchObject({ reason: "requests" });
+  expect(guard.judgeCall("a1", MODEL)).toBeNull();
+  expect(guard.use("a1", NOON)).toMatchObject({ requests: 1, openCalls: 1 });
+  expect(guard.judgeCall("a1", "claude-haiku-4-5")).toMatchObject({ reason: "model" });
+  agent.settings.enabled = false;
+  expect(guard.judgeCall("a1", MODEL)).toMatchObject({ reason: "disabled" });
+  expect(guard.judgeCall("a2", MODEL)).toMatchObject({ reason: "revoked" });
+});
+
 test.each(Array.from({ length: 20 }, (_, seed) => [seed]))("caps and budgets hold in any order (seed %i)", (seed) => {
   const random = new Random(seed);
   const caps = {

@@ -142,6 +142,8 @@ test("wrong fields are named in one sentence", async () => {
   expect(await wrong({ allowedModels: [] })).toMatch(/null allows all/);
   expect(await wrong({ dailyBudgetNanoUsd: 1.5 })).toMatch(/dailyBudgetNanoUsd/);
   expect(await wrong({ maxClass: "urgent" })).toMatch(/maxClass/);
+  expect(await wrong({ responseCacheS: 0 })).toBe("responseCacheS: must be at least 1 second; null means no cache");
+  expect(await wrong({ responseCacheS: 86_401 })).toMatch(/at most 86400 seconds/);
 });
 
 test("an upstream is made, tested for real, changed and deleted, and its key is in no answer", async () => {
@@ -198,21 +200,24 @@ test("the command line makes, shows, changes, rotates and revokes agents", async
     "$2.50",
     "--class",
     "low",
+    "--cache",
+    "600",
   );
   const secret = keyIn(said);
   expect(said).toContain(`ANTHROPIC_BASE_URL=${url} ANTHROPIC_AUTH_TOKEN=${secret}`);
   expect(access.agentKeys.find(secret)?.settings).toMatchObject({
     ...{ allowedModels: ["claude-haiku-*", "claude-opus-5-5"], requestsPerMinute: 1_000 },
     ...{ dailyBudgetNanoUsd: 2_500_000_000, monthlyBudgetNanoUsd: null, defaultClass: "low" },
+    responseCacheS: 600,
   });
   const listed = await command("list");
   expect(listed).toMatch(/^NAME +STATE +KEYS/);
   expect(listed).toMatch(/night batch +on +hr_\S{6}… +\$0\.00 of \$2\.50 +\$0\.00 +claude-haiku-\*,claude-opus-5-5/);
 
-  await command("update", "night batch", "--rpm", "none", "--disable", "--rename", "nightly");
+  await command("update", "night batch", "--rpm", "none", "--cache", "none", "--disable", "--rename", "nightly");
   expect(access.agentKeys.find(secret)).toMatchObject({
     name: "nightly",
-    settings: { requestsPerMinute: null, enabled: false },
+    settings: { requestsPerMinute: null, responseCacheS: null, enabled: false },
   });
   const next = keyIn(await command("rotate", "nightly", "--overlap-hours", "1"));
   expect([access.agentKeys.find(secret)?.name, access.agentKeys.find(next)?.name]).toEqual(["nightly", "nightly"]);

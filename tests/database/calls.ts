@@ -43,6 +43,7 @@ export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
     speed: null,
     inferenceGeo: null,
     requestId: "req_1",
+    cacheHit: false,
     ...given,
   };
 }
@@ -80,6 +81,7 @@ export function makeCalls(count: number, span: { fromMs: number; toMs: number },
       costNanoUsd: model === null ? null : Math.floor(random() * 1e9),
       latencyMs: Math.round(Math.exp(random() * 11) * 1000) / 1000,
       ttftMs: answered ? Math.round(Math.exp(random() * 8) * 1000) / 1000 : null,
+      cacheHit: answered && random() < 0.1,
     });
   });
 }

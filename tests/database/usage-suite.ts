@@ -29,7 +29,8 @@ export function usageSuite(open: Open): void {
       (select count(*) from gateway.calls)::int as calls,
       (select coalesce(sum(calls), 0) from gateway.usage_1m)::int as minutes,
       (select coalesce(sum(calls), 0) from gateway.usage_1h)::int as hours,
-      (select count(*) from gateway.calls where outcome in ('succeeded', 'partial'))::int as answered,
+      (select count(*) from gateway.calls
+        where outcome in ('succeeded', 'partial') and not cache_hit)::int as answered,
       (select coalesce(sum(n), 0) from gateway.latency_hist_1m where metric = 'latency')::int as histogram,
       (select coalesce(sum(n), 0) from gateway.latency_hist_1h where metric = 'latency')::int as histogram_hours`);
     expect(row).toMatchObject({ minutes: row?.calls, hours: row?.calls });
@@ -55,6 +56,7 @@ export function usageSuite(open: Open): void {
         waitMs: 12.5,
         ttftMs: null,
         costNanoUsd: 9_007_199_254_740_991,
+        cacheHit: true,
       });
       expect(await record([call])).toEqual({ inserted: 1 });
       expect(await open().database.call("calls_get", { call_id: call.id }, CallSchema)).toEqual(call);
@@ -227,6 +229,8 @@ export function usageSuite(open: Open): void {
       ],
       [{ refusal: "requests" }, (call) => call.refusal === "requests"],
       [{ status: 500 }, (call) => call.status === 500],
+      [{ cacheHit: true }, (call) => call.cacheHit],
+      [{ cacheHit: false, agent: "writer" }, (call) => !call.cacheHit && call.agent === "writer"],
       [{ pool: "claude-haiku-4-5" }, (call) => call.pool === "claude-haiku-4-5"],
       [{ agent: "nobody" }, () => false],
       [{ requestId: "req_none" }, () => false],
@@ -253,7 +257,7 @@ export function usageSuite(open: Open): void {
       });
     });
 
-    test("latency quantiles are those of the answered calls, within 2 %, and add up over models", async () => {
+    test("latency quantiles are those of the calls that the upstream answered, within 2 %, and add up over models", async () => {
       const Points = z.object({
         points: z.array(
           z.object({
@@ -267,7 +271,9 @@ export function usageSuite(open: Open): void {
       });
       const { points } = await open().database.call("usage_latency", { query: { ...span, stepSeconds: null } }, Points);
       expect(points).toHaveLength(6);
-      const answered = calls.filter(({ outcome }) => outcome === "succeeded" || outcome === "partial");
+      const answered = calls.filter(
+        ({ outcome, cacheHit }) => !cacheHit && (outcome === "succeeded" || outcome === "partial"),
+      );
       for (const { metric, quantile, ms } of points) {
         const values = answered
           .map((call) => (metric === "latency" ? call.latencyMs : (call.ttftMs ?? 0)))
@@ -284,10 +290,12 @@ export function usageSuite(open: Open): void {
   describe("the last minutes", () => {
     beforeAll(empty);
 
-    test("use by the second adds up to the calls", async () => {
+    test("use by the second adds up to the calls that were sent", async () => {
       const toMs = Date.now();
       const calls = makeCalls(300, { fromMs: toMs - 600_000, toMs }, 9);
       await record(calls);
+      const sent = calls.filter(({ cacheHit }) => !cacheHit);
+      expect(sent.length).toBeLessThan(300);
       const Points = z.object({
         points: z.array(
           z.object({
@@ -308,11 +316,11 @@ export function usageSuite(open: Open): void {
       const { points } = await open().database.call("calls_seconds", { since }, Points);
       const add = (pick: (point: (typeof points)[number]) => number) =>
         points.reduce((sum, point) => sum + pick(point), 0);
-      expect(add(({ requests }) => requests)).toBe(300);
-      expect(add(({ inputTokens }) => inputTokens)).toBe(sumOf(calls).inputTokens);
-      expect(add(({ outputTokens }) => outputTokens)).toBe(sumOf(calls).outputTokens);
+      expect(add(({ requests }) => requests)).toBe(sent.length);
+      expect(add(({ inputTokens }) => inputTokens)).toBe(sumOf(sent).inputTokens);
+      expect(add(({ outputTokens }) => outputTokens)).toBe(sumOf(sent).outputTokens);
       for (const point of points) {
-        const mine = calls.filter(
+        const mine = sent.filter(
           (call) =>
             Math.floor(Date.parse(call.startedAt) / 1000) === point.second &&
             call.agent === point.agent &&

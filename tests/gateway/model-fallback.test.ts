@@ -24,6 +24,7 @@ describe.each(DOORS)("through the %s door, a call whose model has no room", (doo
     const guard = {
       admit: ({ model }: { model: string | null }) => (model === OTHER ? denial : { admitted: true as const, lease }),
       judgeAgent: () => null,
+      judgeCall: () => null,
       readsBodies: () => true,
     };
     const gateway = await openDoor(door, simulator.url, {
@@ -94,6 +95,23 @@ describe.each(DOORS)("through the %s door, a call whose model has no room", (doo
     expect(served()).toEqual([ASKED]);
     expect(gateway.records.calls.at(-1)).toMatchObject({ model: ASKED, refusal: "shed" });
     expect(gateway.records.calls.at(-1)?.traffic?.fallbackFrom).toBeNull();
+  });
+
+  test("is not kept for later callers when another one answers", async () => {
+    const { call, drain, gateway } = await start();
+    await drain();
+    const cached = { "x-headroom-cache": "60" };
+    const request = { temperature: 0 };
+    const send = () =>
+      fetch(`${gateway.url}/v1/messages`, {
+        method: "POST",
+        headers: { "x-api-key": AGENT_KEY, "anthropic-version": "2023-06-01", ...cached },
+        body: JSON.stringify({ model: ASKED, max_tokens: 5, messages: [{ role: "user", content: "hi" }], ...request }),
+      });
+    expect((await send()).headers.get("x-headroom-cache")).toBe("miss");
+    expect((await send()).headers.get("x-headroom-cache")).toBe("miss");
+    expect(gateway.records.calls.slice(-2).map(({ traffic }) => traffic?.fallbackFrom)).toEqual([ASKED, ASKED]);
+    await call();
   });
 
   test("or whose servers are overloaded goes on with all else as it was, byte for byte", async () => {

@@ -8,6 +8,7 @@ async function read(metrics: Metrics): Promise<string> {
   const { text } = await metrics.render(
     new OverviewSource("calm").first(),
     new TrafficController({ random: () => 0.5 }).snapshot(0),
+    { hits: 3, misses: 4, bytes: 500 },
   );
   return text;
 }
@@ -26,6 +27,16 @@ test("calls, tokens by kind and cost are summed by place, however often they are
     expect(text).toContain(`headroom_tokens_total{${labels},kind="input"} 20\n`);
     expect(text).toContain(`headroom_tokens_total{${labels},kind="cache_read"} 10\n`);
     expect(text).toContain(`headroom_cost_usd_total{${labels}} 3\n`);
+  }
+});
+
+test("calls that the response cache answered and did not answer are counted, however often they are asked for", async () => {
+  const metrics = new Metrics();
+  for (let asked = 0; asked < 2; asked += 1) {
+    const text = await read(metrics);
+    expect(text).toContain('headroom_response_cache_calls_total{result="hit"} 3\n');
+    expect(text).toContain('headroom_response_cache_calls_total{result="miss"} 4\n');
+    expect(text).toContain("headroom_response_cache_bytes 500\n");
   }
 });
 

@@ -38,6 +38,7 @@ export function callRecord(change: Partial<CallRecord> = {}): CallRecord {
     speed: null,
     inferenceGeo: null,
     requestId: "req_1",
+    cacheHit: false,
     ...change,
   };
 }

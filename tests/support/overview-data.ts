@@ -289,6 +289,7 @@ export class OverviewSource {
       speed: null,
       inferenceGeo: null,
       requestId: `req_${id.slice(-12)}`,
+      cacheHit: false,
     };
   }
 
