@@ -35,6 +35,10 @@ export class Metrics {
   readonly #shed = this.#gauge("headroom_shed_calls", "Calls that traffic control refused since the start.", [
     "reason",
   ]);
+  readonly #mode = this.#gauge("headroom_traffic_mode", "1 for the mode of a pool; * is all that are not named.", [
+    "pool",
+    "mode",
+  ]);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
   readonly #places = new Map<string, PlaceSums>();
@@ -54,10 +58,10 @@ export class Metrics {
   /** The text that Prometheus reads. */
   async render(
     { pools, gateway, alerts, queue }: Overview,
-    { counts }: TrafficSnapshot,
+    { counts, mode: general, poolModes }: TrafficSnapshot,
   ): Promise<{ contentType: string; text: string }> {
     this.#count();
-    for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
+    for (const gauge of [this.#limit, this.#used, this.#mode, this.#alerts]) gauge.reset();
     for (const { upstream, pool, lane, limiters } of pools) {
       for (const { limiter, limit, used } of limiters) {
         this.#limit.set({ upstream, pool, lane, limiter }, limit);
@@ -69,6 +73,7 @@ export class Metrics {
       this.#oldest.set({ class: name }, oldestWaitS);
     }
     for (const [reason, calls] of Object.entries(counts.shed)) this.#shed.set({ reason }, calls);
+    for (const [pool, mode] of Object.entries({ "*": general, ...poolModes })) this.#mode.set({ pool, mode }, 1);
     for (const { state } of alerts) this.#alerts.inc({ state });
     this.#open.set(gateway.openCalls);
     this.#spool.set(gateway.spoolRows);
