@@ -1,15 +1,11 @@
 import { z } from "zod";
 import { NANO_USD_PER_USD } from "../kit/money.ts";
+import { TrafficClass } from "../traffic/schema.ts";
 
 const Name = z
   .string()
   .trim()
   .regex(/^[\w.:@/ -]{1,100}$/, "1 to 100 letters, digits, spaces or . : @ / _ -");
-
-/** A call's priority, most important first. */
-export const CallClass = z.enum(["critical", "high", "normal", "low"]);
-export type CallClass = z.infer<typeof CallClass>;
-export const CALL_CLASSES = CallClass.options;
 
 const perMinute = z.int().min(1, "must be at least 1; null means no cap").max(1_000_000_000).nullable();
 const budget = z
@@ -24,9 +20,9 @@ export const AgentSettings = z.object({
   /** Off: its calls are refused, its keys stay. */
   enabled: z.boolean(),
   /** The highest class that its calls may ask for. */
-  maxClass: CallClass,
+  maxClass: TrafficClass,
   /** The class of calls that ask for none. */
-  defaultClass: CallClass,
+  defaultClass: TrafficClass,
   /** Ids, or beginnings of ids that end in `*`. Null: every model. */
   allowedModels: z.array(modelPattern).min(1, "name at least one model; null allows all").max(100).nullable(),
   requestsPerMinute: perMinute,
