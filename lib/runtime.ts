@@ -128,6 +128,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     clock,
     expected: (place) => limits.known(place),
   });
+  access.settings.follow(({ trafficMode, poolModes }) => traffic.setModes(trafficMode, poolModes));
   const gateway = createGateway({
     ...{ live, limits, traffic, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },

@@ -186,6 +186,33 @@ test("rules for another model are an operator's to make, and say what is wrong w
   expect((await api("PATCH", "/api/settings", { fallbacks: [] })).body.settings.fallbacks).toEqual([]);
 });
 
+test("traffic modes are changed one by one, pools' modes all together, and each pool is named by its id", async () => {
+  const change = async (body: object) => (await api("PATCH", "/api/settings", body)).body.settings;
+  const byPool = { "opus-5.5": "off", "claude-opus-9": "observe" };
+  expect(await change({ poolModes: byPool })).toMatchObject({ trafficMode: "enforce", poolModes: byPool });
+  expect(await change({ trafficMode: "observe" })).toMatchObject({ trafficMode: "observe", poolModes: byPool });
+  expect((await change({ poolModes: { "haiku-4.5": "enforce" } })).poolModes).toEqual({ "haiku-4.5": "enforce" });
+  const wrong = async (poolModes: object) => {
+    const answer = await api("PATCH", "/api/settings", { poolModes });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: "invalid_input" } } });
+    return answer.body.error.message;
+  };
+  const model = await wrong({ "claude-opus-5-5": "off" });
+  expect(model).toBe("poolModes: claude-opus-5-5 is a model of the pool opus-5.5: name the pool");
+  expect(await wrong({ "opus-5.5": "on" })).toContain("poolModes.opus-5.5");
+  const tooMany = Object.fromEntries(Array.from({ length: 201 }, (_, index) => [`pool-${index}`, "off"]));
+  expect(await wrong(tooMany)).toBe("poolModes: names more than 200 pools");
+  expect((await change({ poolModes: {}, trafficMode: "enforce" })).poolModes).toEqual({});
+});
+
+test("changes that come together are all kept, whatever is read meanwhile", async () => {
+  const changes = [{ trafficMode: "off" }, { poolModes: { "opus-5": "observe" } }, { rateLimitHeaders: "pass" }];
+  await Promise.all(changes.flatMap((body) => [api("PATCH", "/api/settings", body), access.settings.refresh()]));
+  const settings = { trafficMode: "off", poolModes: { "opus-5": "observe" }, rateLimitHeaders: "pass" };
+  expect(access.settings.current).toMatchObject(settings);
+  expect((await api("GET", "/api/settings")).body).toMatchObject({ settings });
+});
+
 test("the command line makes, shows, changes, rotates and revokes agents", async () => {
   const said = await command(
     "create",
