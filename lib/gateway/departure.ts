@@ -88,7 +88,8 @@ export class Departure {
   /** The upstream has refused. True when the call goes on, at another turn or with another model. */
   refused(refusal: UpstreamRefusal): boolean {
     if (this.#pass === null) return false;
-    return this.#pass.refused(refusal) || (helpsAgainst(refusal) && this.#fallBack());
+    if (this.#pass.refused(refusal)) return true;
+    return this.#pass.mayTryElse && helpsAgainst(refusal) && this.#fallBack();
   }
 
   /** The answer goes to the client from here on. */

@@ -146,7 +146,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#endpoint.kind === "messages" && sender) {
       this.#book.belongsTo(this.#context.upstreams.learn(sender, answer.organizationId));
     }
-    if (this.#pass !== null && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
+    if (this.#pass?.keepsRefusals && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
     else this.#begin(status, reason, answer);
   }
 
@@ -205,7 +205,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#arrival.body.discard();
   }
 
-  onResponseError(_: unknown, error: Error): void {
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#done) return;
     if (this.#hasAnswer) {
       this.#record({ kind: "cut" });
@@ -213,10 +213,17 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       this.#sink.cut();
       return;
     }
-    const status = this.#held?.status ?? null;
+    const held = this.#held;
     this.#held = null;
     this.#controller = null;
+    const status = held?.status ?? null;
     if (this.#departure?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
+    if (held !== null) {
+      // A refusal that broke off in its midst: what came of it goes on, and is cut there.
+      this.#passOn(held, controller);
+      this.onResponseError(controller, error);
+      return;
+    }
     const client = this.#departure?.sender?.client;
     if (!client) return;
     const failure = client.explain(error);
