@@ -13,9 +13,11 @@ import { type Access, createAccess } from "../../lib/access/access.ts";
 import { runAgentsCommand } from "../../lib/access/agents-cli.ts";
 import { Operators } from "../../lib/access/operators.ts";
 import { DEFAULT_GATEWAY_SETTINGS } from "../../lib/access/schema.ts";
+import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { SecretBox } from "../../lib/kit/secret-box.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
+import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { openTestDatabase } from "../support/database.ts";
 
 type Module = Record<
@@ -36,6 +38,8 @@ const TOKEN = "an-admin-token-for-tests";
 const KEY = "sk-ant-upstream-0123456789";
 
 let access: Access;
+/** Another process on the same database. */
+let restart: () => Access;
 let url: string;
 let simulator: Awaited<ReturnType<typeof startSimulator>>;
 const closers: (() => unknown)[] = [];
@@ -45,7 +49,8 @@ beforeAll(async () => {
   simulator = await startSimulator({ apiKeys: [KEY] });
   const box = new SecretBox(Buffer.alloc(32, 7));
   const builtIn = { baseUrl: simulator.url, apiKey: KEY };
-  access = createAccess({ database: stored.database, box, clock: systemClock, builtIn });
+  restart = () => createAccess({ database: stored.database, box, clock: systemClock, builtIn });
+  access = restart();
   await access.refresh();
   const operators = new Operators({ adminToken: TOKEN, box, clock: systemClock });
   // The doors ask for the process's runtime; of that they need no more than this.
@@ -203,6 +208,27 @@ test("traffic modes are changed one by one, pools' modes all together, and each 
   const tooMany = Object.fromEntries(Array.from({ length: 201 }, (_, index) => [`pool-${index}`, "off"]));
   expect(await wrong(tooMany)).toBe("poolModes: names more than 200 pools");
   expect((await change({ poolModes: {}, trafficMode: "enforce" })).poolModes).toEqual({});
+});
+
+test("a traffic mode holds at once where it was set, elsewhere from the next reading, and after a restart", async () => {
+  const follow = ({ settings }: Access) => {
+    const controller = new TrafficController({ random: () => 0.5 });
+    const desk = new TrafficDesk({ controller, clock: systemClock });
+    settings.follow(({ trafficMode, poolModes }) => desk.setModes(trafficMode, poolModes));
+    return () => [desk.snapshot().mode, desk.snapshot().poolModes];
+  };
+  const other = restart();
+  const [here, there] = [follow(access), follow(other)];
+  await api("PATCH", "/api/settings", { trafficMode: "off", poolModes: { "opus-5": "enforce" } });
+  expect(here()).toEqual(["off", { "opus-5": "enforce" }]);
+  expect(there()).toEqual(["enforce", {}]);
+  await other.refresh();
+  expect(there()).toEqual(here());
+  const next = restart();
+  await next.load();
+  expect(follow(next)()).toEqual(here());
+  await api("PATCH", "/api/settings", { trafficMode: "enforce", poolModes: {} });
+  expect(here()).toEqual(["enforce", {}]);
 });
 
 test("changes that come together are all kept, whatever is read meanwhile", async () => {
