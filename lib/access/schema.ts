@@ -209,6 +209,8 @@ export const GatewaySettings = z.object({
   trafficMode: TrafficMode,
   /** Pools that are treated otherwise, by their ids. */
   poolModes: z.record(z.string(), TrafficMode),
+  /** Whether a stream whose call waits for long is begun and kept alive with pings. */
+  pingWhileWaiting: z.boolean(),
 });
 export type GatewaySettings = z.infer<typeof GatewaySettings>;
 
@@ -217,6 +219,7 @@ export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = {
   fallbacks: [],
   trafficMode: "enforce",
   poolModes: {},
+  pingWhileWaiting: false,
 };
 
 const MAX_POOL_MODES = 200;

@@ -169,6 +169,8 @@ test("an upstream is made, tested for real, changed and deleted, and its key is 
 });
 
 test("rate-limit headers pass unless an operator says otherwise, and nonsense is refused", async () => {
+  const settings = { rateLimitHeaders: "pass", trafficMode: "enforce", poolModes: {}, pingWhileWaiting: false };
+  expect((await api("GET", "/api/settings")).body).toMatchObject({ settings });
   expect((await api("GET", "/api/settings")).body).toEqual({ settings: DEFAULT_GATEWAY_SETTINGS });
   expect((await api("PATCH", "/api/settings", { rateLimitHeaders: "strip" })).body.settings.rateLimitHeaders).toBe(
     "strip",
@@ -177,6 +179,9 @@ test("rate-limit headers pass unless an operator says otherwise, and nonsense is
   expect((await api("GET", "/api/settings")).body).toEqual({ settings: stripped });
   expect(await api("PATCH", "/api/settings", { rateLimitHeaders: "perhaps" })).toMatchObject({ status: 400 });
   expect(await api("PATCH", "/api/settings", { rateLimits: "pass" })).toMatchObject({ status: 400 });
+  expect(await api("PATCH", "/api/settings", { pingWhileWaiting: "yes" })).toMatchObject({ status: 400 });
+  const pinging = await api("PATCH", "/api/settings", { pingWhileWaiting: true });
+  expect(pinging.body.settings).toMatchObject({ pingWhileWaiting: true, rateLimitHeaders: "strip" });
 });
 
 test("rules for another model are an operator's to make, and say what is wrong with them", async () => {
