@@ -477,6 +477,16 @@ describe("a pool that is", () => {
     expect(bench.explained.get(id)).toMatchObject({ mode: "observe", attempts: 2, waitS: 2 });
   });
 
+  test("observed keeps an agent at the upstream that has its prompts in the cache, room or not", () => {
+    bench = new Bench({ mode: "observe" }, ["a", "b"]);
+    bench.drain(0);
+    const home = bench.upstreams.get(bench.arrive(0, { bytes: 4 * 300_000, agent: "regular" }));
+    expect(home).not.toBe(bench.upstreams.get(bench.admitted[0] ?? 0));
+    const held = bench.arrive(0, { bytes: 4 * 300_000, agent: "regular" });
+    expect(bench.explained.get(held)?.wouldWaitS).toBeGreaterThan(0);
+    expect(bench.upstreams.get(held)).toBe(home);
+  });
+
   test("set back to enforce holds again, what is out stays out, and what comes back waits", () => {
     bench.controller.setModes("observe", {}, 0);
     const out = Array.from({ length: 3 }, () => bench.arrive(0, { bytes: 4 * 300_000 }));
