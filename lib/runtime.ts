@@ -131,6 +131,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     expected: (place) => limits.known(place),
   });
   const cache = new ResponseCache({ clock, log });
+  access.settings.follow(({ trafficMode, poolModes }) => traffic.setModes(trafficMode, poolModes));
   const gateway = createGateway({
     ...{ live, limits, traffic, cache, clock, log },
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings },

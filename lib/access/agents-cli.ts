@@ -5,7 +5,8 @@ import { z } from "zod";
 import { AppError, messageOf } from "../kit/errors.ts";
 import { formatUsd, NANO_USD_PER_USD } from "../kit/money.ts";
 import { parseEnv } from "../settings/env.ts";
-import { Agent, type AgentChange, AgentUse, CALL_CLASSES } from "./schema.ts";
+import { CLASSES } from "../traffic/schema.ts";
+import { Agent, type AgentChange, AgentUse } from "./schema.ts";
 
 export const HELP = `Agents and their keys, on a Headroom that runs.
 
@@ -24,7 +25,7 @@ NAME is an agent's name or id. Settings ("none" takes one away again):
   --daily-budget USD     dollars a UTC day
   --monthly-budget USD   dollars a UTC month
   --cache SECONDS        answer calls that repeat one of temperature 0 from memory, for so long after it
-  --class CLASS          class of calls that ask for none: ${CALL_CLASSES.join(", ")}
+  --class CLASS          class of calls that ask for none: ${CLASSES.join(", ")}
   --max-class CLASS      highest class that its calls may ask for
   --disable, --enable    refuse its calls for a while, and take them again
 

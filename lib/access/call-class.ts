@@ -1,11 +1,12 @@
 import { AppError } from "../kit/errors.ts";
-import { type AgentSettings, CALL_CLASSES, type CallClass } from "./schema.ts";
+import { CLASSES, type TrafficClass } from "../traffic/schema.ts";
+import type { AgentSettings } from "./schema.ts";
 
 type Bounds = Pick<AgentSettings, "maxClass" | "defaultClass">;
 
 /** The class of an agent's call: what `x-headroom-class` asks for, no higher than the agent may, else its default. */
-export function boundClass({ maxClass, defaultClass }: Bounds, asked: string | null): CallClass {
-  const wanted = CALL_CLASSES.find((name) => name === asked?.trim().toLowerCase()) ?? defaultClass;
+export function boundClass({ maxClass, defaultClass }: Bounds, asked: string | null): TrafficClass {
+  const wanted = CLASSES.find((name) => name === asked?.trim().toLowerCase()) ?? defaultClass;
   return rank(wanted) < rank(maxClass) ? maxClass : wanted;
 }
 
@@ -19,6 +20,6 @@ export function requireOrderedClasses({ maxClass, defaultClass }: Bounds): void 
 }
 
 /** 0 is the most important. */
-function rank(name: CallClass): number {
-  return CALL_CLASSES.indexOf(name);
+function rank(name: TrafficClass): number {
+  return CLASSES.indexOf(name);
 }

@@ -6,10 +6,17 @@ import { DEFAULT_GATEWAY_SETTINGS, GatewaySettings, GatewaySettingsChange } from
 const NAME = "gateway";
 const Stored = z.object({ settings: z.object({ [NAME]: z.unknown().optional() }).loose() });
 
-/** What operators set for the whole gateway, held in memory. What another instance sets holds from the next refresh. */
+type Listener = (settings: GatewaySettings) => void;
+
+/**
+ * What operators set for the whole gateway, held in memory. What another instance sets holds from the next refresh.
+ * Readings and changes take turns, so that an old reading never undoes a change, nor one change another.
+ */
 export class GatewaySettingsStore {
   readonly #database: Database;
+  readonly #listeners: Listener[] = [];
   #current: GatewaySettings = DEFAULT_GATEWAY_SETTINGS;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: { database: Database }) {
     this.#database = options.database;
@@ -19,16 +26,39 @@ export class GatewaySettingsStore {
     return this.#current;
   }
 
-  async refresh(): Promise<GatewaySettings> {
-    this.#current = parse(await this.#database.call("settings_get", {}, Stored));
-    return this.#current;
+  /** Tells the settings as they are, and again whenever they were read or changed. */
+  follow(listener: Listener): void {
+    this.#listeners.push(listener);
+    listener(this.#current);
+  }
+
+  refresh(): Promise<GatewaySettings> {
+    return this.#inTurn(() => this.#read());
   }
 
   /** Changes what is given and leaves the rest as it is. */
   async update(input: GatewaySettingsChange): Promise<GatewaySettings> {
-    const value = { ...(await this.refresh()), ...GatewaySettingsChange.parse(input) };
-    this.#current = parse(await this.#database.call("settings_set", { name: NAME, value }, Stored));
+    const change = GatewaySettingsChange.parse(input);
+    return this.#inTurn(async () => {
+      const value = { ...(await this.#read()), ...change };
+      return this.#hold(await this.#database.call("settings_set", { name: NAME, value }, Stored));
+    });
+  }
+
+  async #read(): Promise<GatewaySettings> {
+    return this.#hold(await this.#database.call("settings_get", {}, Stored));
+  }
+
+  #hold(stored: z.infer<typeof Stored>): GatewaySettings {
+    this.#current = parse(stored);
+    for (const listener of this.#listeners) listener(this.#current);
     return this.#current;
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#last.then(work, work);
+    this.#last = turn;
+    return turn;
   }
 }
 

@@ -1,15 +1,12 @@
 import { z } from "zod";
+import { poolOf } from "../anthropic/pools.ts";
 import { NANO_USD_PER_USD } from "../kit/money.ts";
+import { TrafficClass, TrafficMode } from "../traffic/schema.ts";
 
 const Name = z
   .string()
   .trim()
   .regex(/^[\w.:@/ -]{1,100}$/, "1 to 100 letters, digits, spaces or . : @ / _ -");
-
-/** A call's priority, most important first. */
-export const CallClass = z.enum(["critical", "high", "normal", "low"]);
-export type CallClass = z.infer<typeof CallClass>;
-export const CALL_CLASSES = CallClass.options;
 
 const perMinute = z.int().min(1, "must be at least 1; null means no cap").max(1_000_000_000).nullable();
 const budget = z
@@ -26,9 +23,9 @@ export const AgentSettings = z.object({
   /** Off: its calls are refused, its keys stay. */
   enabled: z.boolean(),
   /** The highest class that its calls may ask for. */
-  maxClass: CallClass,
+  maxClass: TrafficClass,
   /** The class of calls that ask for none. */
-  defaultClass: CallClass,
+  defaultClass: TrafficClass,
   /** Ids, or beginnings of ids that end in `*`. Null: every model. */
   allowedModels: z.array(modelPattern).min(1, "name at least one model; null allows all").max(100).nullable(),
   requestsPerMinute: perMinute,
@@ -217,11 +214,36 @@ export const GatewaySettings = z.object({
   /** Whether clients see the upstream's `anthropic-ratelimit-*` headers, which speak for the whole organisation. */
   rateLimitHeaders: z.enum(["pass", "strip"]),
   fallbacks: z.array(ModelFallback).max(100),
+  /** How traffic control treats calls. */
+  trafficMode: TrafficMode,
+  /** Pools that are treated otherwise, by their ids. */
+  poolModes: z.record(z.string(), TrafficMode),
+  /** Whether a stream whose call waits for long is begun and kept alive with pings. */
+  pingWhileWaiting: z.boolean(),
 });
 export type GatewaySettings = z.infer<typeof GatewaySettings>;
 
-export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = { rateLimitHeaders: "pass", fallbacks: [] };
+export const DEFAULT_GATEWAY_SETTINGS: GatewaySettings = {
+  rateLimitHeaders: "pass",
+  fallbacks: [],
+  trafficMode: "enforce",
+  poolModes: {},
+  pingWhileWaiting: false,
+};
 
-/** What `PATCH /api/settings` takes. */
-export const GatewaySettingsChange = GatewaySettings.partial().strict();
+const MAX_POOL_MODES = 200;
+
+/** Any text may be a pool's id, for models nobody has heard of are pools of their own; but a known model is none. */
+const PoolModes = GatewaySettings.shape.poolModes.superRefine((modes, ctx) => {
+  const ids = Object.keys(modes);
+  if (ids.length > MAX_POOL_MODES) ctx.addIssue(`names more than ${MAX_POOL_MODES} pools`);
+  for (const id of ids) {
+    const pool = poolOf(id).id;
+    if (pool !== id) ctx.addIssue(`${id} is a model of the pool ${pool}: name the pool`);
+    if (id === "" || id.length > 200) ctx.addIssue("a pool's id has 1 to 200 characters");
+  }
+});
+
+/** What `PATCH /api/settings` takes: what is left out stays as it is, `poolModes` is replaced whole. */
+export const GatewaySettingsChange = GatewaySettings.extend({ poolModes: PoolModes }).partial().strict();
 export type GatewaySettingsChange = z.infer<typeof GatewaySettingsChange>;

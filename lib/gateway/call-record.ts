@@ -93,6 +93,8 @@ function outcomeOf({ ending, status, reading, streamed }: CallFacts): CallRecord
   if (ending.kind === "abandoned") return "canceled";
   if (status === null || (status >= 500 && status !== 529)) return "failed";
   if (status >= 400) return "refused";
+  // The upstream's answer was good, and Headroom could not pass it on.
+  if (ending.kind === "refused") return "failed";
   // An error event comes after HTTP 200: the answer had begun.
   return ending.kind === "cut" || (streamed && reading.error !== null) ? "partial" : "succeeded";
 }

@@ -31,6 +31,8 @@ export type GatewayContext = {
   } | null;
   /** As operators have set them at the moment. */
   settings: { readonly current: GatewaySettings };
+  /** How long a client that is to be pinged waits in silence, and between pings. */
+  pingEveryMs: number;
   /** Takes the windows of claude.ai subscriptions. */
   windows: { observe(subscriber: Subscriber, limits: UnifiedLimits, sentAtMs: number): void };
   batches: BatchBook;

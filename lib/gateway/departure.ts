@@ -13,6 +13,7 @@ import type { RequestHeaders } from "./request-headers.ts";
 import type { Arrival } from "./sink.ts";
 import { TrafficPass } from "./traffic-pass.ts";
 import type { OwnCredential, Route, Sender } from "./upstream-set.ts";
+import type { WaitingSink } from "./waiting-sink.ts";
 
 export type Outgoing = {
   context: GatewayContext;
@@ -20,6 +21,8 @@ export type Outgoing = {
   endpoint: Endpoint;
   headers: RequestHeaders;
   book: CallBook;
+  /** Set where the client is to be pinged while a stream waits. */
+  waiting: WaitingSink | null;
 };
 
 export type OutgoingBody = {
@@ -45,6 +48,7 @@ export class Departure {
   /** Null once the upstream has accepted the call: a prompt is not held while its answer streams. */
   #body: OutgoingBody | null;
   #fallback: Fallback | null = null;
+  #streams = false;
 
   /** `own` is the caller's credential where it goes through untouched. */
   constructor(call: Outgoing, body: OutgoingBody, own: OwnCredential | null, traveller: Traveller) {
@@ -93,7 +97,9 @@ export class Departure {
   /** The upstream has refused. True when the call goes on, at another turn or with another model. */
   refused(refusal: UpstreamRefusal): boolean {
     if (this.#pass === null) return false;
-    return this.#pass.refused(refusal) || (helpsAgainst(refusal) && this.#fallBack());
+    this.#waits();
+    if (this.#pass.refused(refusal)) return true;
+    return this.#pass.mayTryElse && helpsAgainst(refusal) && this.#fallBack();
   }
 
   /** The answer goes to the client from here on. */
@@ -111,9 +117,12 @@ export class Departure {
     }
     const pass = new TrafficPass(context.traffic, call.group);
     this.#pass = pass;
+    this.#streams = call.streams;
+    this.#waits();
     pass.enter(call, {
       go: (explanation) => {
         if (this.#body === null) return;
+        this.#call.waiting?.goes();
         book.explained(explanation);
         this.#dispatch(explanation.upstream);
       },
@@ -122,6 +131,10 @@ export class Departure {
         this.#shed(refusal);
       },
     });
+  }
+
+  #waits(): void {
+    if (this.#streams) this.#call.waiting?.waits();
   }
 
   #shed(refusal: Shed): void {
@@ -147,7 +160,7 @@ export class Departure {
   }
 
   #dispatch(upstream: string | null): void {
-    const { context, arrival, headers, book } = this.#call;
+    const { context, arrival, headers, book, waiting } = this.#call;
     const sender = this.#route.choose(upstream);
     if (sender === null || this.#body === null) {
       // The upstream was taken away while the call waited.
@@ -158,7 +171,8 @@ export class Departure {
     book.sent(context.upstreams.nameOf(sender));
     const { method, target } = arrival;
     const { contentLength } = headers;
-    const sent = [...headers.forwarded, ...sender.headers];
+    const whole = [...headers.forwarded, ...sender.headers];
+    const sent = waiting?.headersFor(whole) ?? whole;
     const body = this.#body.get();
     sender.client.dispatch({ method, target, headers: sent, body, contentLength }, this.#traveller);
   }

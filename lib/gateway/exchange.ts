@@ -26,6 +26,7 @@ import type { Arrival, ClientEvents, Sink } from "./sink.ts";
 import { readingsOf } from "./traffic-desk.ts";
 import type { TrafficPass } from "./traffic-pass.ts";
 import type { OwnCredential } from "./upstream-set.ts";
+import { WaitingSink } from "./waiting-sink.ts";
 
 /** The API takes Messages bodies of 32 MB; what is longer than this it would refuse too. */
 const MAX_BODY_BYTES = 40 * 1024 * 1024;
@@ -39,6 +40,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   readonly #context: GatewayContext;
   readonly #arrival: Arrival;
   readonly #sink: Sink;
+  /** The same as the sink where the client may be pinged. */
+  readonly #waiting: WaitingSink | null;
   readonly #onDone: (exchange: Exchange) => void;
   readonly #endpoint: Endpoint;
   readonly #headers: RequestHeaders;
@@ -64,11 +67,13 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#arrival = arrival;
     this.#onDone = onDone;
     this.#endpoint = readEndpoint(arrival.method, arrival.target);
-    this.#sink = answersWithBatch(arrival.method, this.#endpoint.path)
-      ? new BatchAnswerSink(sink, originFor(arrival, context.publicUrl), context.batches)
-      : sink;
     this.#headers = readRequestHeaders(arrival.rawHeaders);
     this.#book = new CallBook(context, arrival.method, this.#endpoint, this.#headers);
+    const mayPing = this.#endpoint.kind === "messages" && context.settings.current.pingWhileWaiting;
+    this.#waiting = mayPing ? new WaitingSink(sink, this.#book.id, context) : null;
+    this.#sink = answersWithBatch(arrival.method, this.#endpoint.path)
+      ? new BatchAnswerSink(sink, originFor(arrival, context.publicUrl), context.batches)
+      : (this.#waiting ?? sink);
   }
 
   /** Takes the call on its way. */
@@ -83,11 +88,11 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(own, whole));
   }
 
-  /** Answers in Anthropic's place. */
-  refuse(answer: OwnAnswer): void {
+  /** Answers in Anthropic's place. `status` is what the books keep, where that is not the answer's own. */
+  refuse(answer: OwnAnswer, status = answer.status): void {
     if (this.#done) return;
     const { refusal, type: errorType, code: errorCode } = answer;
-    this.#record({ kind: "refused", refusal, errorType, errorCode }, answer.status);
+    this.#record({ kind: "refused", refusal, errorType, errorCode }, status);
     this.#finish();
     const { rawHeaders, body } = renderOwnAnswer(answer, this.#book.id);
     this.#sink.start(answer.status, answer.reason, this.#marked(rawHeaders));
@@ -160,7 +165,8 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     const { method, target } = this.#arrival;
     const call = { context: this.#context, endpoint: this.#endpoint, headers: this.#headers, book: this.#book };
     const body = { text, get: getBody };
-    this.#departure = new Departure({ ...call, arrival: { method, target } }, body, own, this);
+    const waiting = this.#waiting;
+    this.#departure = new Departure({ ...call, waiting, arrival: { method, target } }, body, own, this);
     this.#departure.depart();
   }
 
@@ -180,7 +186,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#endpoint.kind === "messages" && sender) {
       this.#book.belongsTo(this.#context.upstreams.learn(sender, answer.organizationId));
     }
-    if (this.#pass !== null && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
+    if (this.#pass?.keepsRefusals && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
     else this.#begin(status, reason, answer);
   }
 
@@ -196,6 +202,12 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (status < 400) {
       const isCountedFirst = meter instanceof StreamMeter && this.#book.meter === meter;
       this.#pass?.began(readingsOf(observed, this.#book.request.lane, answer.date), isCountedFirst);
+    }
+    const fault = this.#waiting?.faultOf(status, answer) ?? null;
+    if (fault !== null) {
+      this.refuse(fault, status);
+      this.#controller?.abort(new Error("the answer cannot be passed on"));
+      return;
     }
     const isStripped = this.#context.settings.current.rateLimitHeaders === "strip";
     const forwarded = isStripped ? withoutRateLimits(answer.forwarded) : answer.forwarded;
@@ -241,7 +253,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#arrival.body.discard();
   }
 
-  onResponseError(_: unknown, error: Error): void {
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#done) return;
     if (this.#hasAnswer) {
       this.#record({ kind: "cut" });
@@ -249,10 +261,17 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       this.#sink.cut();
       return;
     }
-    const status = this.#held?.status ?? null;
+    const held = this.#held;
     this.#held = null;
     this.#controller = null;
+    const status = held?.status ?? null;
     if (this.#departure?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
+    if (held !== null) {
+      // A refusal that broke off in its midst: what came of it goes on, and is cut there.
+      this.#passOn(held, controller);
+      this.onResponseError(controller, error);
+      return;
+    }
     const client = this.#departure?.sender?.client;
     if (!client) return;
     const failure = client.explain(error);
@@ -361,6 +380,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#done = true;
     this.#departure?.accepted();
     this.#decoder?.close();
+    this.#waiting?.rest();
     this.#onDone(this);
   }
 }

@@ -13,6 +13,7 @@ import type { Arrival, Sink } from "./sink.ts";
 import type { TrafficDesk } from "./traffic-desk.ts";
 import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from "./upstream-client.ts";
 import { type ConfiguredUpstreams, type UpstreamOption, UpstreamSet } from "./upstream-set.ts";
+import { PING_EVERY_MS } from "./waiting-sink.ts";
 import { handleWeb } from "./web-door.ts";
 
 export type GatewayOptions = {
@@ -24,6 +25,8 @@ export type GatewayOptions = {
   /** Holds agents to their settings; without it they are bound by nothing. */
   guard?: GatewayContext["guard"];
   settings?: GatewayContext["settings"];
+  /** Default 10 s. */
+  pingEveryMs?: number;
   /** Without it every call goes out at once. */
   traffic?: TrafficDesk | null;
   live: GatewayContext["live"];
@@ -75,6 +78,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     limits: options.limits,
     guard: options.guard ?? null,
     settings: options.settings ?? { current: DEFAULT_GATEWAY_SETTINGS },
+    pingEveryMs: options.pingEveryMs ?? PING_EVERY_MS,
     windows: options.windows ?? { observe() {} },
     batches: new BatchBook(),
     cache: options.cache ?? new ResponseCache({ clock: options.clock, log: options.log }),

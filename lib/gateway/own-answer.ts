@@ -43,6 +43,8 @@ export const ownAnswers = {
       NO,
     ),
   unreachable: (message: string) => own(502, "Bad Gateway", "api_error", "upstream_fault", message),
+  /** The upstream has answered, but nothing that may follow what the client has already. */
+  unusable: (message: string) => own(502, "Bad Gateway", "api_error", "upstream_fault", message),
   timedOut: (message: string) => own(504, "Gateway Timeout", "timeout_error", "timeout", message),
   /** An agent's settings stand against the call. */
   notAdmitted: ({ reason, message, retryAfterS }: Denial): OwnAnswer => {

@@ -2,7 +2,7 @@ import type { ObservedLimit } from "../anthropic/rate-limit-headers.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
-import type { Explanation, TrafficSnapshot } from "../traffic/schema.ts";
+import type { Explanation, TrafficMode, TrafficSnapshot } from "../traffic/schema.ts";
 import type { Shed } from "../traffic/shed.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
 import type { TrafficController } from "../traffic/traffic-controller.ts";
@@ -114,7 +114,13 @@ export class TrafficDesk {
     return requeued;
   }
 
-  /** Refuses what waits, and all that comes. */
+  /** Sets how pools are treated, by their ids where not as all; what waits where none is held any more goes at once. */
+  setModes(general: TrafficMode, byPool: Readonly<Record<string, TrafficMode>>): void {
+    this.controller.setModes(general, byPool, this.#now());
+    this.pump();
+  }
+
+  /** Refuses what waits, and all that comes to wait. */
   drain(): void {
     this.controller.drain(this.#now());
     this.pump();

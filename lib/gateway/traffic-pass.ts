@@ -1,6 +1,7 @@
 import type { Usage } from "../anthropic/usage.ts";
 import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
+import type { Explanation, TrafficMode } from "../traffic/schema.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { TrafficDesk, Waiter } from "./traffic-desk.ts";
@@ -11,6 +12,7 @@ export class TrafficPass {
   readonly #group: string;
   #ticket: number | null = null;
   #readings: LimitReadings | null = null;
+  #mode: TrafficMode = "enforce";
 
   constructor(desk: TrafficDesk, group: string) {
     this.#desk = desk;
@@ -19,8 +21,22 @@ export class TrafficPass {
 
   /** Asks to go; the waiter may hear before this returns. */
   enter(call: TrafficCall, waiter: Waiter): void {
-    this.#ticket = this.#desk.arrive(call, waiter);
+    const go = (explanation: Explanation) => {
+      this.#mode = explanation.mode;
+      waiter.go(explanation);
+    };
+    this.#ticket = this.#desk.arrive(call, { ...waiter, go });
     this.#desk.pump();
+  }
+
+  /** Whether a refusal is kept back until it is read, and known what becomes of the call. */
+  get keepsRefusals(): boolean {
+    return this.#mode !== "off";
+  }
+
+  /** Whether a refusal may be answered by anything but itself. */
+  get mayTryElse(): boolean {
+    return this.#mode === "enforce";
   }
 
   /** A good answer's headers are here. A stream's prompt is counted in its first event, a plain answer's at its end. */
@@ -53,7 +69,7 @@ export class TrafficPass {
     const ticket = this.#ticket;
     if (ticket === null) return;
     this.#ticket = null;
-    if (call === null || call.outcome === "canceled" || call.outcome === "refused") {
+    if (call === null || call.outcome === "canceled") {
       this.#desk.cancel(ticket);
       return;
     }

@@ -42,6 +42,10 @@ export class Metrics {
     ["result"],
   );
   readonly #cacheBytes = this.#gauge("headroom_response_cache_bytes", "What kept answers take of memory.", []);
+  readonly #mode = this.#gauge("headroom_traffic_mode", "1 for the mode of a pool; * is all that are not named.", [
+    "pool",
+    "mode",
+  ]);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
   readonly #places = new Map<string, PlaceSums>();
@@ -61,11 +65,11 @@ export class Metrics {
   /** The text that Prometheus reads. */
   async render(
     { pools, gateway, alerts, queue }: Overview,
-    { counts }: TrafficSnapshot,
+    { counts, mode: general, poolModes }: TrafficSnapshot,
     cache: CacheState,
   ): Promise<{ contentType: string; text: string }> {
     this.#count();
-    for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
+    for (const gauge of [this.#limit, this.#used, this.#mode, this.#alerts]) gauge.reset();
     for (const { upstream, pool, lane, limiters } of pools) {
       for (const { limiter, limit, used } of limiters) {
         this.#limit.set({ upstream, pool, lane, limiter }, limit);
@@ -77,6 +81,7 @@ export class Metrics {
       this.#oldest.set({ class: name }, oldestWaitS);
     }
     for (const [reason, calls] of Object.entries(counts.shed)) this.#shed.set({ reason }, calls);
+    for (const [pool, mode] of Object.entries({ "*": general, ...poolModes })) this.#mode.set({ pool, mode }, 1);
     for (const { state } of alerts) this.#alerts.inc({ state });
     this.#cached.reset();
     this.#cached.inc({ result: "hit" }, cache.hits);

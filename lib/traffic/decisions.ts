@@ -67,7 +67,7 @@ function explain(ticket: Ticket, nowS: number): Explanation {
     mode: pool.mode,
     class: className(ticket.class),
     waitS: Math.max(0, nowS - ticket.arrivedS),
-    wouldWaitS: ticket.wouldWaitS,
+    wouldWaitS: pool.mode === "observe" ? ticket.wouldWaitS : null,
     heldBy: ticket.heldBy,
     position: ticket.position,
     attempts: ticket.attempts,

@@ -88,6 +88,14 @@ export class PoolTraffic {
     ticket.deadlineEntry = null;
   }
 
+  /** Ends a call's wait so that it may be sent. */
+  takeOut(ticket: Ticket, nowS: number): void {
+    this.#noteWhatHeld(ticket, nowS);
+    // While the queue's sums still hold it.
+    this.#estimateAgain(ticket, nowS);
+    this.leave(ticket);
+  }
+
   /** Lets go what may go, and gives up what has waited too long. The time to do so again. */
   pump(nowS: number, decisions: Decisions, giveUp: (ticket: Ticket) => void): number {
     for (let due = this.#deadlines.peek(); due && due.key <= nowS; due = this.#deadlines.peek()) giveUp(due.item);
@@ -137,11 +145,7 @@ export class PoolTraffic {
   }
 
   choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number, inputAs = gatedAs): Choice {
-    if (nowS - ticket.estimatedS >= ESTIMATE_AGAIN_S) {
-      const { input, output } = this.estimate(ticket);
-      this.queue.estimate(ticket, input, output);
-      ticket.estimatedS = nowS;
-    }
+    this.#estimateAgain(ticket, nowS);
     const last = this.#lastUpstream.get(affinityOf(ticket));
     const { candidates, standing } = this;
     const question = {
@@ -155,6 +159,13 @@ export class PoolTraffic {
       ownCredential: ticket.ownCredential,
     };
     return chooseUpstream(question, nowS);
+  }
+
+  /** Where a call goes that is not held: to the upstream that has its prompts in the cache, else to one that is well. */
+  usual(ticket: Ticket, nowS: number): Candidate | undefined {
+    const last = this.#lastUpstream.get(affinityOf(ticket));
+    const well = this.candidates.filter(({ gate }) => gate.allows(nowS, ticket.ownCredential));
+    return well.find(({ mirror }) => mirror.upstream === last) ?? well[0] ?? this.candidates[0];
   }
 
   /** A call has arrived: what each class's betters need at once is learnt from it. */
@@ -253,14 +264,20 @@ export class PoolTraffic {
     return lightest;
   }
 
+  #estimateAgain(ticket: Ticket, nowS: number): void {
+    if (nowS - ticket.estimatedS < ESTIMATE_AGAIN_S) return;
+    const { input, output } = this.estimate(ticket);
+    this.queue.estimate(ticket, input, output);
+    ticket.estimatedS = nowS;
+  }
+
   #enter(ticket: Ticket): void {
     this.#room.enter(ticket.call.bytes);
     ticket.deadlineEntry = this.#deadlines.push(ticket.deadlineS, ticket);
   }
 
   #release(ticket: Ticket, choice: Extract<Choice, { reason: unknown }>, nowS: number, decisions: Decisions): void {
-    this.#noteWhatHeld(ticket, nowS);
-    this.leave(ticket);
+    this.takeOut(ticket, nowS);
     this.send(ticket, choice, nowS);
     decisions.admit(ticket, nowS);
   }

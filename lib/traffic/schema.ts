@@ -46,9 +46,9 @@ export type UpstreamReason = z.infer<typeof UpstreamReason>;
 export const Explanation = z.object({
   mode: TrafficMode,
   class: TrafficClass,
-  /** Arrival to the last sending, in seconds. Under `observe`: 0. */
+  /** Arrival to the last sending, in seconds. 0 where no call is held, unless it waited before that was so. */
   waitS: z.number().min(0),
-  /** What it would have waited, as far as could be told at arrival; only under `observe`. */
+  /** What it would have waited in all, as far as could be told when it was sent; only under `observe`. */
   wouldWaitS: z.number().min(0).nullable(),
   /** What held it longest at the head of the queue, or who was before it. Null when nothing did. */
   heldBy: HeldBy.nullable(),
@@ -114,6 +114,9 @@ export const QueueState = z.object({
 export type QueueState = z.infer<typeof QueueState>;
 
 export const TrafficSnapshot = z.object({
+  /** How pools are treated, and those that are treated otherwise, by their ids. */
+  mode: TrafficMode,
+  poolModes: z.record(z.string(), TrafficMode),
   waiting: z.int(),
   waitingBytes: z.int(),
   open: z.int(),

@@ -3,10 +3,12 @@ import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
 import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
+import { Modes } from "./modes.ts";
 import { PoolTraffic } from "./pool-traffic.ts";
 import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
 import { chooseAction, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
+import { sendUnheld } from "./send-unheld.ts";
 import type { Shed } from "./shed.ts";
 import { issueTicket, type Ticket, type TrafficCall } from "./ticket.ts";
 import { Upstreams } from "./upstreams.ts";
@@ -25,7 +27,7 @@ const LOST_AFTER_S = 7_200;
 export type TrafficOptions = {
   /** From 0 up to 1. Only jitter depends on it. */
   random: () => number;
-  /** Of pools that nothing else is said of. */
+  /** Of all pools, until `setModes` says otherwise. */
   mode?: TrafficMode;
   /** Set where others share the limits unseen, such as instances without a common ledger. */
   learnsDrift?: boolean;
@@ -48,15 +50,14 @@ export class TrafficController {
   readonly #tickets = new Map<number, Ticket>();
   readonly #pools = new Map<string, PoolTraffic>();
   readonly #waiting = new Set<PoolTraffic>();
-  readonly #modes = new Map<string, TrafficMode>();
-  #mode: TrafficMode;
+  readonly #modes: Modes;
   #isDraining = false;
   #nextId = 1;
   #sweptS = Number.NEGATIVE_INFINITY;
 
   constructor(options: TrafficOptions) {
     this.#random = options.random;
-    this.#mode = options.mode ?? "enforce";
+    this.#modes = new Modes(options.mode ?? "enforce");
     this.#upstreams = new Upstreams(options.learnsDrift ?? false);
     this.#decisions = new Decisions(options.random);
   }
@@ -69,11 +70,12 @@ export class TrafficController {
     }
   }
 
-  /** Sets how a pool is treated, by its id, in all groups and lanes. Null is for all that are not named otherwise. */
-  setMode(pool: string | null, mode: TrafficMode): void {
-    if (pool === null) this.#mode = mode;
-    else this.#modes.set(pool, mode);
-    for (const known of this.#pools.values()) known.mode = this.#modeOf(known.pool);
+  /** Sets how pools are treated, those named in `byPool` otherwise than all. What waits where none is held goes at once. */
+  setModes(general: TrafficMode, byPool: Readonly<Record<string, TrafficMode>>, nowS: number): void {
+    this.#modes.general = general;
+    this.#modes.byPool = byPool;
+    for (const pool of this.#pools.values()) pool.mode = this.#modes.of(pool.pool);
+    for (const pool of this.#waiting) if (pool.mode !== "enforce") this.#letGo(pool, nowS);
   }
 
   /** Limits known from elsewhere, such as an operator or the last run: until headers say more, their buckets are full. */
@@ -225,6 +227,8 @@ export class TrafficController {
         ...pools.filter(({ pool, lane }) => pool === place.pool && lane === place.lane).map((one) => one.standing),
       );
     return {
+      mode: this.#modes.general,
+      poolModes: { ...this.#modes.byPool },
       waiting: this.#room.length,
       waitingBytes: this.#room.bytes,
       open: this.#tickets.size - this.#room.length,
@@ -235,13 +239,13 @@ export class TrafficController {
     };
   }
 
-  /** Why a call cannot even wait. */
+  /** Why a call cannot even wait. Where none is held it goes as long as there is an upstream. */
   #objection(ticket: Ticket, nowS: number): ShedReason | null {
     const { pool, call, agentQueue } = ticket;
+    if (pool.candidates.length > 0 && pool.mode !== "enforce") return null;
     if (this.#isDraining) return "draining";
     const own = ticket.ownCredential;
     if (pool.candidates.every(({ gate }) => gate.isStopped(own) && !gate.allows(nowS, own))) return "upstream_stopped";
-    if (pool.mode !== "enforce") return null;
     if (!this.#room.hasPlaceForAgent(agentQueue, call.bytes)) return "agent_queue_full";
     if (!this.#room.hasPlaceFor(call.bytes) && !this.#makePlace(ticket.class, call.bytes, nowS)) return "queue_full";
     const first = agentQueue.first;
@@ -269,30 +273,17 @@ export class TrafficController {
     this.#waiting.add(ticket.pool);
   }
 
-  /** Under `observe` a call is judged, and under both `observe` and `off` it goes at once. */
   #sendUnheld(ticket: Ticket, nowS: number): void {
-    const { pool } = ticket;
-    const [first] = pool.candidates;
-    if (!first) {
-      this.#enqueue(ticket);
-      return;
+    if (sendUnheld(ticket, nowS)) this.#decisions.admit(ticket, nowS);
+    else this.#enqueue(ticket);
+  }
+
+  /** The pool holds calls no longer. */
+  #letGo(pool: PoolTraffic, nowS: number): void {
+    for (const ticket of [...pool.queue.tickets()]) {
+      pool.takeOut(ticket, nowS);
+      this.#sendUnheld(ticket, nowS);
     }
-    if (pool.mode === "off") {
-      ticket.attempts = 1;
-      const to = pool.candidates.find(({ gate }) => gate.allows(nowS, ticket.ownCredential)) ?? first;
-      ticket.sentBy = { upstream: to.mirror.upstream, reason: "only", sentS: nowS, out: null };
-    } else {
-      const choice = pool.choose(ticket, ticket.class, nowS);
-      if (choice.to === null) {
-        ticket.heldBy = choice.heldBy;
-        ticket.wouldWaitS = choice.waitS;
-        pool.send(ticket, { to: first, reason: pool.candidates.length === 1 ? "only" : "headroom" }, nowS);
-      } else {
-        ticket.wouldWaitS = 0;
-        pool.send(ticket, choice, nowS);
-      }
-    }
-    this.#decisions.admit(ticket, nowS);
   }
 
   #learnInput(ticket: Ticket, use: InputUse): void {
@@ -353,10 +344,6 @@ export class TrafficController {
     this.#tickets.delete(ticket.id);
   }
 
-  #modeOf(pool: string): TrafficMode {
-    return this.#modes.get(pool) ?? this.#mode;
-  }
-
   #pool({ group, pool: id, lane }: TrafficCall, nowS: number): PoolTraffic {
     const key = `${group}/${id}/${lane}`;
     let pool = this.#pools.get(key);
@@ -364,7 +351,7 @@ export class TrafficController {
       const { cacheReadsCount } = getPool(id);
       const candidates = this.#upstreams.candidates({ group, pool: id, lane }, nowS);
       const place = { group, pool: id, lane, cacheReadsCount };
-      pool = new PoolTraffic(place, { mode: this.#modeOf(id), candidates, room: this.#room }, nowS);
+      pool = new PoolTraffic(place, { mode: this.#modes.of(id), candidates, room: this.#room }, nowS);
       this.#pools.set(key, pool);
     }
     pool.usedS = nowS;

@@ -13,9 +13,11 @@ import { type Access, createAccess } from "../../lib/access/access.ts";
 import { runAgentsCommand } from "../../lib/access/agents-cli.ts";
 import { Operators } from "../../lib/access/operators.ts";
 import { DEFAULT_GATEWAY_SETTINGS } from "../../lib/access/schema.ts";
+import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { SecretBox } from "../../lib/kit/secret-box.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
+import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { openTestDatabase } from "../support/database.ts";
 
 type Module = Record<
@@ -36,6 +38,8 @@ const TOKEN = "an-admin-token-for-tests";
 const KEY = "sk-ant-upstream-0123456789";
 
 let access: Access;
+/** Another process on the same database. */
+let restart: () => Access;
 let url: string;
 let simulator: Awaited<ReturnType<typeof startSimulator>>;
 const closers: (() => unknown)[] = [];
@@ -45,7 +49,8 @@ beforeAll(async () => {
   simulator = await startSimulator({ apiKeys: [KEY] });
   const box = new SecretBox(Buffer.alloc(32, 7));
   const builtIn = { baseUrl: simulator.url, apiKey: KEY };
-  access = createAccess({ database: stored.database, box, clock: systemClock, builtIn });
+  restart = () => createAccess({ database: stored.database, box, clock: systemClock, builtIn });
+  access = restart();
   await access.refresh();
   const operators = new Operators({ adminToken: TOKEN, box, clock: systemClock });
   // The doors ask for the process's runtime; of that they need no more than this.
@@ -166,6 +171,8 @@ test("an upstream is made, tested for real, changed and deleted, and its key is 
 });
 
 test("rate-limit headers pass unless an operator says otherwise, and nonsense is refused", async () => {
+  const settings = { rateLimitHeaders: "pass", trafficMode: "enforce", poolModes: {}, pingWhileWaiting: false };
+  expect((await api("GET", "/api/settings")).body).toMatchObject({ settings });
   expect((await api("GET", "/api/settings")).body).toEqual({ settings: DEFAULT_GATEWAY_SETTINGS });
   expect((await api("PATCH", "/api/settings", { rateLimitHeaders: "strip" })).body.settings.rateLimitHeaders).toBe(
     "strip",
@@ -174,6 +181,9 @@ test("rate-limit headers pass unless an operator says otherwise, and nonsense is
   expect((await api("GET", "/api/settings")).body).toEqual({ settings: stripped });
   expect(await api("PATCH", "/api/settings", { rateLimitHeaders: "perhaps" })).toMatchObject({ status: 400 });
   expect(await api("PATCH", "/api/settings", { rateLimits: "pass" })).toMatchObject({ status: 400 });
+  expect(await api("PATCH", "/api/settings", { pingWhileWaiting: "yes" })).toMatchObject({ status: 400 });
+  const pinging = await api("PATCH", "/api/settings", { pingWhileWaiting: true });
+  expect(pinging.body.settings).toMatchObject({ pingWhileWaiting: true, rateLimitHeaders: "strip" });
 });
 
 test("rules for another model are an operator's to make, and say what is wrong with them", async () => {
@@ -186,6 +196,54 @@ test("rules for another model are an operator's to make, and say what is wrong w
     expect(refused.body.error.message).toContain("fallbacks.0");
   }
   expect((await api("PATCH", "/api/settings", { fallbacks: [] })).body.settings.fallbacks).toEqual([]);
+});
+
+test("traffic modes are changed one by one, pools' modes all together, and each pool is named by its id", async () => {
+  const change = async (body: object) => (await api("PATCH", "/api/settings", body)).body.settings;
+  const byPool = { "opus-5.5": "off", "claude-opus-9": "observe" };
+  expect(await change({ poolModes: byPool })).toMatchObject({ trafficMode: "enforce", poolModes: byPool });
+  expect(await change({ trafficMode: "observe" })).toMatchObject({ trafficMode: "observe", poolModes: byPool });
+  expect((await change({ poolModes: { "haiku-4.5": "enforce" } })).poolModes).toEqual({ "haiku-4.5": "enforce" });
+  const wrong = async (poolModes: object) => {
+    const answer = await api("PATCH", "/api/settings", { poolModes });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: "invalid_input" } } });
+    return answer.body.error.message;
+  };
+  const model = await wrong({ "claude-opus-5-5": "off" });
+  expect(model).toBe("poolModes: claude-opus-5-5 is a model of the pool opus-5.5: name the pool");
+  expect(await wrong({ "opus-5.5": "on" })).toContain("poolModes.opus-5.5");
+  const tooMany = Object.fromEntries(Array.from({ length: 201 }, (_, index) => [`pool-${index}`, "off"]));
+  expect(await wrong(tooMany)).toBe("poolModes: names more than 200 pools");
+  expect((await change({ poolModes: {}, trafficMode: "enforce" })).poolModes).toEqual({});
+});
+
+test("a traffic mode holds at once where it was set, elsewhere from the next reading, and after a restart", async () => {
+  const follow = ({ settings }: Access) => {
+    const controller = new TrafficController({ random: () => 0.5 });
+    const desk = new TrafficDesk({ controller, clock: systemClock });
+    settings.follow(({ trafficMode, poolModes }) => desk.setModes(trafficMode, poolModes));
+    return () => [desk.snapshot().mode, desk.snapshot().poolModes];
+  };
+  const other = restart();
+  const [here, there] = [follow(access), follow(other)];
+  await api("PATCH", "/api/settings", { trafficMode: "off", poolModes: { "opus-5": "enforce" } });
+  expect(here()).toEqual(["off", { "opus-5": "enforce" }]);
+  expect(there()).toEqual(["enforce", {}]);
+  await other.refresh();
+  expect(there()).toEqual(here());
+  const next = restart();
+  await next.load();
+  expect(follow(next)()).toEqual(here());
+  await api("PATCH", "/api/settings", { trafficMode: "enforce", poolModes: {} });
+  expect(here()).toEqual(["enforce", {}]);
+});
+
+test("changes that come together are all kept, whatever is read meanwhile", async () => {
+  const changes = [{ trafficMode: "off" }, { poolModes: { "opus-5": "observe" } }, { rateLimitHeaders: "pass" }];
+  await Promise.all(changes.flatMap((body) => [api("PATCH", "/api/settings", body), access.settings.refresh()]));
+  const settings = { trafficMode: "off", poolModes: { "opus-5": "observe" }, rateLimitHeaders: "pass" };
+  expect(access.settings.current).toMatchObject(settings);
+  expect((await api("GET", "/api/settings")).body).toMatchObject({ settings });
 });
 
 test("the command line makes, shows, changes, rotates and revokes agents", async () => {

@@ -4,12 +4,10 @@ import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { callRecord } from "../support/call-record.ts";
 import { OverviewSource } from "../support/overview-data.ts";
 
-async function read(metrics: Metrics): Promise<string> {
-  const { text } = await metrics.render(
-    new OverviewSource("calm").first(),
-    new TrafficController({ random: () => 0.5 }).snapshot(0),
-    { hits: 3, misses: 4, bytes: 500 },
-  );
+async function read(metrics: Metrics, controller = new TrafficController({ random: () => 0.5 })): Promise<string> {
+  const { text } = await metrics.render(new OverviewSource("calm").first(), controller.snapshot(0), {
+    ...{ hits: 3, misses: 4, bytes: 500 },
+  });
   return text;
 }
 
@@ -47,4 +45,18 @@ test("models that callers make up cost no memory without bound: past 2,000 they 
   const counts = [...text.matchAll(/^headroom_calls_total\{.*\} (\d+)$/gm)].map(([, count]) => Number(count));
   expect(counts).toHaveLength(2_001);
   expect(counts.reduce((sum, count) => sum + count, 0)).toBe(5_000);
+});
+
+test("the mode of all pools and of those that are named is told, and no other", async () => {
+  const controller = new TrafficController({ random: () => 0.5 });
+  const metrics = new Metrics();
+  const modes = async () =>
+    [...(await read(metrics, controller)).matchAll(/^headroom_traffic_mode(.*)$/gm)].map(String);
+  controller.setModes("observe", { "opus-5": "off" }, 0);
+  expect(await modes()).toEqual([
+    expect.stringContaining('{pool="*",mode="observe"} 1'),
+    expect.stringContaining('{pool="opus-5",mode="off"} 1'),
+  ]);
+  controller.setModes("enforce", {}, 0);
+  expect(await modes()).toEqual([expect.stringContaining('{pool="*",mode="enforce"} 1')]);
 });

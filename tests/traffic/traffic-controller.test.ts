@@ -431,12 +431,108 @@ describe("a pool that is", () => {
   });
 
   test("off sends everything at once and judges nothing", () => {
-    bench.controller.setMode("opus-5", "off");
+    bench.controller.setModes("enforce", { "opus-5": "off" }, 0);
     const ids = Array.from({ length: 50 }, () => bench.arrive(0, { bytes: 4 * 400_000 }));
     expect(bench.admitted).toEqual(ids);
     expect(bench.refuse(ids[0] ?? 0, 1)).toBe(false);
     for (const id of ids.slice(1)) bench.answer(id, 2);
     expect(bench.controller.snapshot(2)).toMatchObject({ open: 0 });
+  });
+
+  test.each(["observe", "off"] as const)("set to %s while calls wait lets all of them go at once", (mode) => {
+    bench.drain(0);
+    const waiting = Array.from({ length: 40 }, (_, index) =>
+      bench.arrive(0, { bytes: 4 * 100_000, class: index % 2 === 0 ? "high" : "low", agent: `agent-${index % 3}` }),
+    );
+    bench.run(0, 3);
+    expect(bench.controller.snapshot(3).waiting).toBe(40);
+    bench.controller.setModes(mode, {}, 3);
+    bench.pump(3);
+    expect([...bench.admitted.slice(1)].sort((a, b) => a - b)).toEqual(waiting);
+    expect(bench.wakeAtS).toBeNull();
+    expect(bench.controller.snapshot(3)).toMatchObject({ mode, waiting: 0, waitingBytes: 0, open: 41 });
+    for (const id of waiting) {
+      expect(bench.explained.get(id)).toMatchObject({ mode, waitS: 3, attempts: 1, heldBy: expect.anything() });
+      bench.answer(id, 4);
+    }
+    expect(bench.controller.snapshot(4)).toMatchObject({ open: 1, counts: { admitted: 41, canceled: 0 } });
+    expect(bench.arrive(5, { bytes: 4 * 400_000 })).toBe(bench.admitted.at(-1));
+  });
+
+  test("set to observe says of what waited how long it would have waited in all", () => {
+    bench.drain(0);
+    const id = bench.arrive(0, { bytes: 4 * 100_000 });
+    bench.run(0, 3);
+    bench.controller.setModes("observe", {}, 3);
+    bench.pump(3);
+    expect(bench.explained.get(id)?.wouldWaitS).toBeGreaterThan(10);
+  });
+
+  test("set to observe sends at once even what its upstream had asked to see later", () => {
+    const id = bench.arrive(0);
+    expect(bench.refuse(id, 1, { retryAfterS: 60 })).toBe(true);
+    bench.controller.setModes("observe", {}, 2);
+    bench.pump(2);
+    expect(bench.admitted).toEqual([id, id]);
+    expect(bench.explained.get(id)).toMatchObject({ mode: "observe", attempts: 2, waitS: 2 });
+  });
+
+  test("observed keeps an agent at the upstream that has its prompts in the cache, room or not", () => {
+    bench = new Bench({ mode: "observe" }, ["a", "b"]);
+    bench.drain(0);
+    const home = bench.upstreams.get(bench.arrive(0, { bytes: 4 * 300_000, agent: "regular" }));
+    expect(home).not.toBe(bench.upstreams.get(bench.admitted[0] ?? 0));
+    const held = bench.arrive(0, { bytes: 4 * 300_000, agent: "regular" });
+    expect(bench.explained.get(held)?.wouldWaitS).toBeGreaterThan(0);
+    expect(bench.upstreams.get(held)).toBe(home);
+  });
+
+  test("set back to enforce holds again, what is out stays out, and what comes back waits", () => {
+    bench.controller.setModes("observe", {}, 0);
+    const out = Array.from({ length: 3 }, () => bench.arrive(0, { bytes: 4 * 300_000 }));
+    expect(bench.admitted).toEqual(out);
+    bench.controller.setModes("enforce", {}, 1);
+    const next = bench.arrive(1, { bytes: 4 * 100_000 });
+    expect(bench.admitted).not.toContain(next);
+    expect(bench.refuse(out[0] ?? 0, 2)).toBe(true);
+    expect(bench.controller.snapshot(2)).toMatchObject({ waiting: 2, open: 2 });
+  });
+
+  test("named by itself is treated so until its entry is removed, and the others as all", () => {
+    const other = { pool: "haiku-4.5" };
+    bench.controller.expectLimits({ ...PLACE, pool: "haiku-4.5" }, LIMITS, 0);
+    bench.controller.setModes("observe", { "opus-5": "enforce" }, 0);
+    bench.drain(0);
+    bench.arrive(0, { ...other, bytes: 4 * 430_000, agent: "drain" });
+    const held = bench.arrive(0, { bytes: 4 * 300_000 });
+    expect(bench.admitted).not.toContain(held);
+    expect(bench.admitted).toContain(bench.arrive(0, { ...other, bytes: 4 * 300_000 }));
+    expect(bench.controller.snapshot(0)).toMatchObject({ mode: "observe", poolModes: { "opus-5": "enforce" } });
+    bench.controller.setModes("observe", {}, 1);
+    bench.pump(1);
+    expect(bench.admitted).toContain(held);
+  });
+
+  test("named after a word that every object knows is treated as all", () => {
+    bench.controller.setModes("observe", {}, 0);
+    expect(bench.explained.get(bench.arrive(0, { pool: "constructor" }))).toMatchObject({ mode: "observe" });
+  });
+
+  test.each(["observe", "off"] as const)("under %s goes on though its upstream is stopped", (mode) => {
+    bench.controller.setModes(mode, {}, 0);
+    expect(bench.refuse(bench.arrive(0), 1, { cause: "spend_cap", retryAfterS: null })).toBe(false);
+    const next = bench.arrive(2);
+    expect(bench.admitted).toContain(next);
+    expect(bench.refuse(next, 3, { cause: "spend_cap", retryAfterS: null })).toBe(false);
+    expect(bench.controller.snapshot(3)).toMatchObject({ open: 0 });
+  });
+
+  test.each(["observe", "off"] as const)("under %s loses no call to a shutdown", (mode) => {
+    bench.controller.setModes(mode, {}, 0);
+    bench.drain(0);
+    bench.controller.drain(1);
+    expect(bench.admitted).toContain(bench.arrive(1, { bytes: 4 * 300_000 }));
+    expect(bench.shed.size).toBe(0);
   });
 });
 
