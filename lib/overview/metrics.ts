@@ -3,6 +3,7 @@ import type { CacheState } from "../gateway/response-cache.ts";
 import type { TrafficSnapshot } from "../traffic/schema.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { Overview } from "./schema.ts";
+import { TrafficMetrics } from "./traffic-metrics.ts";
 
 const LIMITER_LABELS = ["upstream", "pool", "lane", "limiter"] as const;
 const CALL_LABELS = ["upstream", "pool", "model", "outcome"] as const;
@@ -31,21 +32,13 @@ export class Metrics {
   readonly #used = this.#gauge("headroom_limit_used", "What of the limit is in use.", LIMITER_LABELS);
   readonly #open = this.#gauge("headroom_open_calls", "Calls that have arrived and not ended.", []);
   readonly #spool = this.#gauge("headroom_spool_rows", "Recorded calls that are not in the database yet.", []);
-  readonly #waiting = this.#gauge("headroom_waiting_calls", "Calls that wait for room, by class.", ["class"]);
-  readonly #oldest = this.#gauge("headroom_oldest_wait_seconds", "How long the oldest of them has waited.", ["class"]);
-  readonly #shed = this.#gauge("headroom_shed_calls", "Calls that traffic control refused since the start.", [
-    "reason",
-  ]);
+  readonly #traffic = new TrafficMetrics(this.#registry);
   readonly #cached = this.#counter(
     "headroom_response_cache_calls_total",
     "Calls that asked to be answered from memory, and whether they were.",
     ["result"],
   );
   readonly #cacheBytes = this.#gauge("headroom_response_cache_bytes", "What kept answers take of memory.", []);
-  readonly #mode = this.#gauge("headroom_traffic_mode", "1 for the mode of a pool; * is all that are not named.", [
-    "pool",
-    "mode",
-  ]);
   readonly #alerts = this.#gauge("headroom_alerts", "Alerts by state.", ["state"]);
 
   readonly #places = new Map<string, PlaceSums>();
@@ -65,23 +58,18 @@ export class Metrics {
   /** The text that Prometheus reads. */
   async render(
     { pools, gateway, alerts, queue }: Overview,
-    { counts, mode: general, poolModes }: TrafficSnapshot,
+    traffic: TrafficSnapshot,
     cache: CacheState,
   ): Promise<{ contentType: string; text: string }> {
     this.#count();
-    for (const gauge of [this.#limit, this.#used, this.#mode, this.#alerts]) gauge.reset();
+    for (const gauge of [this.#limit, this.#used, this.#alerts]) gauge.reset();
     for (const { upstream, pool, lane, limiters } of pools) {
       for (const { limiter, limit, used } of limiters) {
         this.#limit.set({ upstream, pool, lane, limiter }, limit);
         this.#used.set({ upstream, pool, lane, limiter }, used);
       }
     }
-    for (const { class: name, waiting, oldestWaitS } of queue) {
-      this.#waiting.set({ class: name }, waiting);
-      this.#oldest.set({ class: name }, oldestWaitS);
-    }
-    for (const [reason, calls] of Object.entries(counts.shed)) this.#shed.set({ reason }, calls);
-    for (const [pool, mode] of Object.entries({ "*": general, ...poolModes })) this.#mode.set({ pool, mode }, 1);
+    this.#traffic.set(traffic, queue);
     for (const { state } of alerts) this.#alerts.inc({ state });
     this.#cached.reset();
     this.#cached.inc({ result: "hit" }, cache.hits);

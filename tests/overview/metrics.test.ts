@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Metrics } from "../../lib/overview/metrics.ts";
+import type { TrafficCall } from "../../lib/traffic/ticket.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { callRecord } from "../support/call-record.ts";
 import { OverviewSource } from "../support/overview-data.ts";
@@ -59,4 +60,35 @@ test("the mode of all pools and of those that are named is told, and no other", 
   ]);
   controller.setModes("enforce", {}, 0);
   expect(await modes()).toEqual([expect.stringContaining('{pool="*",mode="enforce"} 1')]);
+});
+
+test("traffic control's ledgers, reserves, streams, ramp and upstreams are told as they are", async () => {
+  const metrics = new Metrics();
+  const controller = new TrafficController({ random: () => 0.5 });
+  const place = { upstream: "default", pool: "opus-5.5", lane: "standard" } as const;
+  controller.expectLimits(place, { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 }, 0);
+  const call: TrafficCall = {
+    ...{ group: "default", pool: "opus-5.5", lane: "standard", class: "normal", agent: "a", model: "claude-opus-5-5" },
+    ...{ bytes: 4_000, maxTokens: 1_000, streams: true, deadlineS: null },
+  };
+  for (let index = 0; index < 7; index += 1) controller.arrive(call, 0);
+  const [first] = controller.pump(0).admitted;
+  controller.refused(first?.id ?? 0, { status: 429, cause: "acceleration", retryAfterS: 5, limits: {} }, 0);
+  const labels = 'upstream="default",pool="opus-5.5",lane="standard"';
+  const text = await read(metrics, controller);
+  expect(text).toContain(`headroom_ledger_level{${labels},limiter="requests"} 994\n`);
+  expect(text).toContain(`headroom_ledger_capacity{${labels},limiter="output_tokens"} 90000\n`);
+  expect(text).toMatch(/headroom_ledger_reserve\{.*limiter="input_tokens",class="low"\} 0\.\d+\n/);
+  expect(text).toContain(`headroom_open_streams{${labels}} 6\n`);
+  expect(text).toMatch(/headroom_ramp_rate\{.*\} 0\.\d+\n/);
+  expect(text).toContain(`headroom_paused_seconds{${labels}} 5\n`);
+  expect(text).toContain('headroom_breaker{upstream="default",state="closed"} 1\n');
+  expect(text).not.toContain("headroom_upstream_stopped{");
+
+  const [second] = controller.pump(0).admitted;
+  expect(second).toBeUndefined();
+  controller.refused(2, { status: 429, cause: "spend_cap", retryAfterS: null, limits: {} }, 0);
+  expect(await read(metrics, controller)).toContain(
+    'headroom_upstream_stopped{upstream="default",cause="spend_cap"} 1\n',
+  );
 });
