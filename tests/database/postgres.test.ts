@@ -32,7 +32,8 @@ describe.skipIf(!hasPostgres())("real", () => {
       await create("create database crowd");
       const started = await startHandler({ databaseUrl: inDatabase("crowd"), log: silentLog });
       try {
-        const toMs = Date.now();
+        // From noon to noon: each of the four days has its calls, whatever the time is now.
+        const toMs = Math.floor(Date.now() / 86_400_000) * 86_400_000 - 43_200_000;
         const span = { fromMs: toMs - 3 * 86_400_000, toMs };
         const database = createDatabase(started.address);
         const send = async (connection: number) => {
