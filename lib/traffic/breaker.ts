@@ -20,6 +20,11 @@ export class CircuitBreaker {
     return this.#state;
   }
 
+  /** Closed, and nothing has failed since the last success. */
+  get isClean(): boolean {
+    return this.#state === "closed" && this.#failures === 0;
+  }
+
   /** When the next call may probe; null while closed. */
   get probeAtS(): number | null {
     return this.#state === "closed" ? null : this.#probeAtS;

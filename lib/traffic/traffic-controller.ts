@@ -91,10 +91,9 @@ export class TrafficController {
     }
   }
 
-  /** Whether an upstream is neither down nor stopped, for calls that are not held. */
+  /** Whether an upstream did well when it was last asked: for calls that are not held, and so not tried again. */
   isWell(upstream: string): boolean {
-    const gate = this.#upstreams.gate(upstream);
-    return !gate.isDown && !gate.isStopped(false);
+    return this.#upstreams.gate(upstream).isWell;
   }
 
   /** Takes no more calls; what waits is refused at the next pump. */

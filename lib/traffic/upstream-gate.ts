@@ -25,6 +25,11 @@ export class UpstreamGate {
     return this.#breaker.state !== "closed";
   }
 
+  /** Whether there is no reason at all to prefer another. */
+  get isWell(): boolean {
+    return this.#stopped === null && this.#breaker.isClean;
+  }
+
   /** A stopped upstream gets one call a minute, one that is down one at a time. */
   allows(nowS: number, ownCredential: boolean): boolean {
     if (this.#stopped && this.isStopped(ownCredential) && nowS < this.#stopped.probeAtS) return false;

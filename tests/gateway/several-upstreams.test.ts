@@ -90,7 +90,7 @@ describe.each(DOORS)("through the %s door, an agent key's calls", (door) => {
     const { call, served, client } = await start({ firstUrl: UNREACHABLE });
     for (let turn = 0; turn < 12; turn += 1) await call({ agent: `agent-${turn}` });
     expect(served().second).toBe(12);
-    // By now the first is known to be down: what is not held goes past it too.
+    // What is not held, and so not tried again, goes past it too.
     const counted = await client().messages.countTokens({ model: MODEL, messages: [{ role: "user", content: "hi" }] });
     expect(counted.input_tokens).toBeGreaterThan(0);
   });
