@@ -137,9 +137,12 @@ function declinedTurn(
 ): PlannedTurn {
   const outputTokens = made.outputTokens ?? 0;
   const prompt = made.inputTokens ? uncached(made.inputTokens) : at.prompt;
-  return besideTurn({ type: "message", model: at.model.id, prompt, outputTokens, billed: outputTokens > 0 }, (nowMs) =>
-    at.charge.takeOutput(outputTokens, nowMs),
-  );
+  const difference = promptTotal(prompt) - promptTotal(at.prompt);
+  const turn = { type: "message" as const, model: at.model.id, prompt, outputTokens, billed: outputTokens > 0 };
+  return besideTurn(turn, (nowMs) => {
+    at.charge.correctInput(difference, nowMs);
+    at.charge.takeOutput(outputTokens, nowMs);
+  });
 }
 
 /** Every search ends a sampling; the next one reads the same prompt again, and what was found. */
