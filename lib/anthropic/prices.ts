@@ -1,6 +1,6 @@
 import type { NanoUsd } from "../kit/money.ts";
 import { findPrice, type ModelPrice, type Rates } from "./price-list.ts";
-import { billedTokens, type Tokens, type Usage } from "./usage.ts";
+import { billedIterations, billedTokens, type Tokens, type Usage } from "./usage.ts";
 
 /** What a price depends on besides the tokens. */
 export type Priced = {
@@ -9,9 +9,12 @@ export type Priced = {
   usage: Usage;
   /** When the call began: prices have dates. Milliseconds since the epoch. */
   atMs: number;
-  /** A refusal before any output is not charged, though its usage has counts. */
-  refusedBeforeOutput?: boolean;
+  /** Where the answer ended as a refusal. One before any output is not charged, though its usage has counts. */
+  refusal?: Refused | null;
 };
+
+/** Whether a model had produced anything when it declined. */
+export type Refused = "before_output" | "midway";
 
 /** $10 for 1,000 searches; neither geography nor batch change it. */
 const WEB_SEARCH_NANO_USD = 10_000_000;
@@ -19,14 +22,16 @@ const WEB_SEARCH_NANO_USD = 10_000_000;
 /**
  * What Anthropic charges for an answer at list price, in nano-dollars; null when a model, or its fast mode, has no known
  * price, for such a call is not free. An answer that lists iterations is priced entry by entry, each by its own model,
- * its own long-prompt band and its own geography rule. Priority Tier tokens are valued at list price too, although a
+ * its own long-prompt band and its own geography rule; models that declined before they produced anything cost nothing.
+ * Priority Tier tokens are valued at list price too, although a
  * commitment pays for them.
  *
  * All is summed in twentieths of a nano-dollar, in which 1.1x and 0.5x are whole, and rounded once, half up, per call.
  */
-export function priceUsage({ model, usage, atMs, refusedBeforeOutput = false }: Priced): NanoUsd | null {
-  if (refusedBeforeOutput) return 0;
-  const parts: readonly (Tokens & { model: string | null })[] = usage.iterations ?? [{ ...usage, model: null }];
+export function priceUsage({ model, usage, atMs, refusal = null }: Priced): NanoUsd | null {
+  if (refusal === "before_output") return 0;
+  const parts: readonly (Tokens & { model: string | null })[] =
+    usage.iterations === null ? [{ ...usage, model: null }] : billedIterations(usage.iterations, refusal !== null);
   let twentieths = 0;
   for (const part of parts) {
     const cost = priceTokens(part, part.model ?? model, usage, atMs);

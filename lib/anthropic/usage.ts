@@ -1,3 +1,5 @@
+import { poolOf } from "./pools.ts";
+
 /**
  * The `usage` object of a Messages answer. Tokens are kept in columns that do not overlap: `input_tokens` is only what
  * came after the last cache breakpoint, so the prompt is input + cache writes + cache reads.
@@ -38,6 +40,8 @@ export const NO_USAGE: Usage = {
 };
 
 const MAX_ITERATIONS = 10_000;
+/** Samplings of a model that was to answer itself, and may decline. */
+const ATTEMPTS: ReadonlySet<string> = new Set(["message", "fallback_message"]);
 
 /**
  * Takes a `usage` object over what was known before. Counts in a stream are cumulative: they replace, and what an event
@@ -57,19 +61,51 @@ export function mergeUsage(before: Usage, value: unknown): Usage {
 }
 
 /**
- * All tokens of an answer that are billed. With iterations it is their sum, because the totals beside them leave out
- * what compaction and advisors used.
+ * All tokens of an answer that are billed: these are a record's columns. With iterations it is the sum of those that are
+ * billed, because the totals beside them leave out what compaction and advisors used. A call that was refused as a whole
+ * keeps the tokens that its usage tells, although nothing of it is charged. What counts against limits is another sum:
+ * see `tokensByPool`.
  */
 export function billedTokens(usage: Usage): Tokens {
-  if (usage.iterations === null) return tokensOf(usage);
-  const sum = { ...tokensOf(NO_USAGE) };
+  return usage.iterations === null ? tokensOf(usage) : sumTokens(billedIterations(usage.iterations, false));
+}
+
+/**
+ * The samplings that are billed. A model that declines before it has produced anything is not, though it counts against
+ * its limits. On the wire such an attempt is a `message` of no output that another model's attempt follows, and the last
+ * of these, which served the answer, is the `fallback_message`. Where all declined there is none, and the answer ends as
+ * a refusal. Any other sampling without output is billed: a prompt may be sent only to be cached.
+ */
+export function billedIterations(iterations: readonly Iteration[], isRefused: boolean): readonly Iteration[] {
+  const served = iterations.findLastIndex(({ type }) => type === "fallback_message");
+  return iterations.filter(
+    ({ type, outputTokens }, index) => outputTokens > 0 || !ATTEMPTS.has(type) || (index >= served && !isRefused),
+  );
+}
+
+/**
+ * What an answer counted against the limits, by pool: attempts that were declined too, each iteration in the pool of its
+ * own model. All else, and the compaction that does not name its model, is of the pool that was asked.
+ */
+export function tokensByPool(usage: Usage, asked: string): Map<string, Tokens> {
+  if (usage.iterations === null) return new Map([[asked, tokensOf(usage)]]);
+  const byPool = new Map<string, Iteration[]>([[asked, []]]);
   for (const entry of usage.iterations) {
-    sum.inputTokens += entry.inputTokens;
-    sum.cacheWriteTokens += entry.cacheWriteTokens;
-    sum.cacheWrite5mTokens += entry.cacheWrite5mTokens;
-    sum.cacheWrite1hTokens += entry.cacheWrite1hTokens;
-    sum.cacheReadTokens += entry.cacheReadTokens;
-    sum.outputTokens += entry.outputTokens;
+    const pool = entry.model === null ? asked : poolOf(entry.model).id;
+    byPool.set(pool, [...(byPool.get(pool) ?? []), entry]);
+  }
+  return new Map([...byPool].map(([pool, entries]) => [pool, sumTokens(entries)]));
+}
+
+function sumTokens(parts: readonly Tokens[]): Tokens {
+  const sum = tokensOf(NO_USAGE);
+  for (const part of parts) {
+    sum.inputTokens += part.inputTokens;
+    sum.cacheWriteTokens += part.cacheWriteTokens;
+    sum.cacheWrite5mTokens += part.cacheWrite5mTokens;
+    sum.cacheWrite1hTokens += part.cacheWrite1hTokens;
+    sum.cacheReadTokens += part.cacheReadTokens;
+    sum.outputTokens += part.outputTokens;
   }
   return sum;
 }

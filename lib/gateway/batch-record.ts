@@ -68,8 +68,8 @@ function costOf({ type, message }: BatchResult, createdAtMs: number): number | n
   if (type !== "succeeded") return 0;
   if (message === null) return null;
   const usage = { ...message.usage, serviceTier: "batch" };
-  const refusedBeforeOutput = message.stopReason === "refusal" && !message.hasContent;
-  return priceUsage({ model: message.model, usage, atMs: createdAtMs, refusedBeforeOutput });
+  const refusal = message.stopReason !== "refusal" ? null : message.hasContent ? "midway" : "before_output";
+  return priceUsage({ model: message.model, usage, atMs: createdAtMs, refusal });
 }
 
 /** What expired was not reached within 24 hours: no answer came. */

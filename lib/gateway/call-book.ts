@@ -5,6 +5,7 @@ import type { BatchResult } from "../anthropic/batch-result.ts";
 import { getPool } from "../anthropic/pools.ts";
 import { type ObservedLimit, parseRateLimitHeaders, rateLimitHeaderValues } from "../anthropic/rate-limit-headers.ts";
 import { parseUnifiedWindows } from "../anthropic/unified-windows.ts";
+import { type Tokens, tokensByPool, type Usage } from "../anthropic/usage.ts";
 import { messageOf } from "../kit/errors.ts";
 import { createId } from "../kit/ids.ts";
 import type { Explanation } from "../traffic/schema.ts";
@@ -207,24 +208,29 @@ export class CallBook {
     const live = this.#live;
     if (live === null || !this.#streamed) return;
     const news = this.meter.takeNews();
+    const counted = news === null ? null : this.#countedHere(news);
     this.#guard("live view", () => {
-      if (news !== null) live.prompt(news);
+      if (counted !== null) live.prompt(counted);
       live.progress(bytes);
     });
     if (pass === null) return;
     this.#guard("traffic", () => {
-      if (news !== null) pass.counted(news);
+      if (counted !== null) pass.counted(counted);
       pass.produced(live.produced());
     });
   }
 
-  /** Writes the call down. Only the first time counts; `status` is that of an answer of Headroom's own. */
+  /**
+   * Writes the call down. Only the first time counts; `status` is that of an answer of Headroom's own. Returns it with
+   * what it counted against its pool's limits, in place of what is billed: other models may have taken part.
+   */
   record(ending: Ending, status: number | null = this.#status): CallRecord | null {
     if (this.#isRecorded) return null;
     this.#isRecorded = true;
     const { endpoint, attribution, model, pool, lane } = this.request;
     if (endpoint.path === "/api/hello") return null;
     const now = this.#context.clock.monotonic();
+    const reading = this.meter.read(ending.kind === "answered");
     const call = buildCallRecord({
       id: this.id,
       startedAtMs: this.#startedAtMs,
@@ -238,7 +244,7 @@ export class CallBook {
       streamed: this.#streamed,
       rateLimitHeaders: this.#rateLimitHeaders,
       requestId: this.#requestId,
-      reading: this.meter.read(ending.kind === "answered"),
+      reading,
       ending,
       latencyMs: elapsed(this.#startedAt, now),
       ttftMs: this.#firstByteAt === null ? null : elapsed(this.#startedAt, this.#firstByteAt),
@@ -248,8 +254,29 @@ export class CallBook {
     });
     this.#guard("agent's caps", () => this.#settle(call));
     this.#guard("recorder", () => this.#context.recorder.record(call));
-    this.#guard("live view", () => this.#live?.close(call));
-    return call;
+    const counted = reading.usage?.iterations ? { ...call, ...this.#countedHere(reading.usage) } : call;
+    this.#guard("live view", () => {
+      this.#live?.close(counted);
+      if (reading.usage?.iterations && this.#live) this.#countElsewhere(call, reading.usage);
+    });
+    return counted;
+  }
+
+  /** Tokens that an answer counted against the limits of the call's own pool. */
+  #countedHere(usage: Usage): Tokens {
+    const { pool } = this.request;
+    return (usage.iterations && pool !== null && tokensByPool(usage, pool).get(pool)) || usage;
+  }
+
+  /** Other models that took part in the answer drew on their own pools, a request each. */
+  #countElsewhere(call: CallRecord, usage: Usage): void {
+    const own = this.request.pool;
+    if (own === null) return;
+    for (const [pool, tokens] of tokensByPool(usage, own)) {
+      if (pool === own) continue;
+      const place = { agent: call.agent, ...this.#place(pool) };
+      this.#context.live.open(place).close({ ...call, ...tokens });
+    }
   }
 
   /** Reads a batch's results, each of which becomes a record of its own. */

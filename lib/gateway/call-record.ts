@@ -117,11 +117,11 @@ function costOf({ endpoint, reading, ending, sent, status, startedAtMs }: CallFa
   const mayCost = !isFree && sent && (status === null ? ending.kind === "abandoned" : status < 400);
   if (!mayCost || (endpoint.kind === "batch_results" && status === null)) return 0;
   if (reading.usage === null) return null;
-  const refused =
+  const isRefused =
     reading.stopReason === "refusal" || (endpoint.kind === "chat" && reading.stopReason === "content_filter");
-  const refusedBeforeOutput = refused && !reading.hasContent;
+  const refusal = !isRefused ? null : reading.hasContent ? "midway" : "before_output";
   if (!isBillable(reading.usage)) return 0;
-  return priceUsage({ model, usage: reading.usage, atMs: startedAtMs, refusedBeforeOutput });
+  return priceUsage({ model, usage: reading.usage, atMs: startedAtMs, refusal });
 }
 
 /** Only of streams: a plain answer does not tell when its output began. */

@@ -12,8 +12,12 @@ export type CallTaker = { accept(arrival: Arrival, sink: Sink): Exchange; run(ex
 /** Serves one request of a Node HTTP server. */
 export function handleNode(req: IncomingMessage, res: ServerResponse, calls: CallTaker): void {
   const { method = "GET", url = "/", rawHeaders } = req;
-  const arrival: Arrival = { method, target: originForm(url), rawHeaders, body: new NodeBody(req) };
+  const arrival = { method, target: originForm(url), rawHeaders, body: new NodeBody(req) };
   const exchange = calls.accept(arrival, new NodeSink(req, res));
+  // It has read them. Calls may wait by the thousand, and of what each of them keeps its headers are the largest part.
+  arrival.rawHeaders = [];
+  req.rawHeaders = arrival.rawHeaders;
+  req.headers = {};
   res.on("drain", () => exchange.resume());
   res.on("close", () => exchange.hangUp());
   // A write that meets a closed connection: "close" tells the same.
@@ -29,9 +33,12 @@ export function originForm(target: string): string {
 
 class NodeBody implements ArrivalBody {
   readonly #req: IncomingMessage;
+  readonly #isEmpty: boolean;
 
   constructor(req: IncomingMessage) {
     this.#req = req;
+    const { headers } = req;
+    this.#isEmpty = headers["transfer-encoding"] === undefined && !(Number(headers["content-length"] ?? 0) > 0);
   }
 
   collect(maxBytes: number, done: (body: CollectedBody | null) => void): void {
@@ -46,9 +53,7 @@ class NodeBody implements ArrivalBody {
   }
 
   stream(): Readable | null {
-    const { headers } = this.#req;
-    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-    return hasBody ? new Upload(this.#req) : null;
+    return this.#isEmpty ? null : new Upload(this.#req);
   }
 
   discard(): void {

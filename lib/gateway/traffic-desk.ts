@@ -21,7 +21,7 @@ export type ExpectedLimits = (
 
 /** Faults, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
 const MAX_FAULT_ATTEMPTS = 3;
-/** A refusal that is its caller's own, whatever it was: nothing is to be made of it, and it goes on as it came. */
+/** What is made of a refusal by an upstream that never answered: nothing, and it goes on as it came. */
 const GIVEN_UP = { status: 400, cause: null, retryAfterS: null };
 const SHORTEST_TIMER_MS = 1;
 
@@ -94,7 +94,8 @@ export class TrafficDesk {
   /** The upstream refused, or gave no answer. True when the call waits again; else the refusal is the caller's. */
   refused(id: number, group: string, refusal: UpstreamRefusal): boolean {
     if (refusal.status !== null) this.#answered.add(group);
-    const attempts = (this.#attempts.get(id) ?? 0) + 1;
+    const isUnheard = refusal.status === null && this.controller.isAtDownUpstream(id);
+    const attempts = (this.#attempts.get(id) ?? 0) + (isUnheard ? 0 : 1);
     this.#attempts.set(id, attempts);
     const isFault =
       refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);
@@ -102,13 +103,8 @@ export class TrafficDesk {
     const members = this.#groups.get(group)?.length ?? 1;
     const isUnknown = attempts >= members && !this.#answered.has(group);
     const isHopeless = isFault && (attempts >= members * MAX_FAULT_ATTEMPTS || isUnknown);
-    if (isHopeless) {
-      this.#forget(id);
-      this.controller.refused(id, { ...refusal, ...GIVEN_UP }, this.#now());
-      this.pump();
-      return false;
-    }
-    const { requeued } = this.controller.refused(id, refusal, this.#now());
+    const told = isFault && isUnknown ? { ...refusal, ...GIVEN_UP } : refusal;
+    const { requeued } = this.controller.refused(id, told, this.#now(), !isHopeless);
     if (!requeued) this.#forget(id);
     this.pump();
     return requeued;

@@ -1,4 +1,4 @@
-import type { Usage } from "../anthropic/usage.ts";
+import type { Tokens } from "../anthropic/usage.ts";
 import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Explanation, TrafficMode } from "../traffic/schema.ts";
@@ -46,7 +46,7 @@ export class TrafficPass {
   }
 
   /** The stream has counted. */
-  counted(usage: Usage): void {
+  counted(usage: Tokens): void {
     if (this.#readings === null) return;
     this.#head(this.#readings, usage);
     this.#readings = null;
@@ -82,7 +82,7 @@ export class TrafficPass {
     });
   }
 
-  #head(limits: LimitReadings, usage: Usage | null): void {
+  #head(limits: LimitReadings, usage: Tokens | null): void {
     if (this.#ticket === null) return;
     const uncached = usage === null ? null : usage.inputTokens + usage.cacheWriteTokens;
     this.#desk.head(this.#ticket, this.#group, {

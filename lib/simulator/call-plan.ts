@@ -90,40 +90,59 @@ function uncached(inputTokens: number): PromptUsage {
   return { ...noPrompt(), inputTokens };
 }
 
-/** The model declines, and the next one of the chain that has room answers in its place. */
+/**
+ * The model declines, and the next one of the chain that has room answers in its place. Wishes that name several make
+ * each but the last decline in its turn.
+ */
 function addFallback(plan: CallPlan, { request, wishes, prompt, charge, limits, seed, nowMs }: PlanInput): void {
-  const [wish] = wishedOf(wishes, "fallback");
-  const chain = wish?.model ? [wish.model] : plan.billed ? [] : request.fallbacks;
-  for (const model of chain) {
-    const pool = getPool(poolOf(model.id).id);
-    const total = promptTotal(prompt);
+  const wished = wishedOf(wishes, "fallback");
+  const chain = wished.length > 0 ? wished : plan.billed ? [] : request.fallbacks.map(unwished);
+  const hops = Math.max(1, wished.length);
+  const inputTokens = promptTotal(prompt);
+  const declined: PlannedTurn[] = [];
+  const blocks: AnswerBlock[] = [];
+  let at = { model: request.model, prompt, charge };
+  for (const { model, ...made } of chain) {
+    if (model === null || declined.length === hops) continue;
     const { maxTokens } = request;
-    const admission = limits.admit({ pool: pool.id, lane: "standard", inputTokens: total, maxTokens }, nowMs);
+    const pool = getPool(poolOf(model.id).id).id;
+    const admission = limits.admit({ pool, lane: "standard", inputTokens, maxTokens }, nowMs);
     if (!admission.admitted) continue;
-    charge.abandon(nowMs);
-    const declinedTokens = wish?.outputTokens ?? 0;
-    const declined = besideTurn(
-      {
-        type: "message",
-        model: request.model.id,
-        prompt: wish?.inputTokens ? uncached(wish.inputTokens) : prompt,
-        outputTokens: declinedTokens,
-        billed: declinedTokens > 0,
-      },
-      (at) => charge.takeOutput(declinedTokens, at),
-    );
-    // Whatever made the requested model refuse does not bind the next one.
-    const stopReason = wishes.stopReason === "refusal" ? null : wishes.stopReason;
-    const answer = planAnswer(request, { ...wishes, stopReason }, seed);
+    at.charge.abandon(nowMs);
+    declined.push(declinedTurn(at, made));
     const trigger = { type: "refusal", category: null };
-    const block = { type: "fallback", from: { model: request.model.id }, to: { model: model.id }, trigger };
-    plan.answer = { ...answer, blocks: [{ type: "fixed", tokens: 0, text: "", content: block }, ...answer.blocks] };
-    plan.turns = [declined, turnOf("fallback_message", model.id, uncached(total), answer.outputTokens)];
-    plan.servedBy = model;
-    plan.charge = admission.charge;
-    plan.billed = true;
-    return;
+    const content = { type: "fallback", from: { model: at.model.id }, to: { model: model.id }, trigger };
+    blocks.push({ type: "fixed", tokens: 0, text: "", content });
+    at = { model, prompt: uncached(inputTokens), charge: admission.charge };
   }
+  if (declined.length === 0) return;
+  // Whatever made the requested model refuse does not bind the next one.
+  const stopReason = wishes.stopReason === "refusal" ? null : wishes.stopReason;
+  const answer = planAnswer(request, { ...wishes, stopReason }, seed);
+  plan.answer = { ...answer, blocks: [...blocks, ...answer.blocks] };
+  plan.turns = [...declined, turnOf("fallback_message", at.model.id, at.prompt, answer.outputTokens)];
+  plan.servedBy = at.model;
+  plan.charge = at.charge;
+  plan.billed = true;
+}
+
+function unwished(model: SimulatedModel): IterationWish {
+  return { kind: "fallback", model, inputTokens: null, outputTokens: null };
+}
+
+/** What a model has used when it declines; nothing of it is billed unless it had begun to answer. */
+function declinedTurn(
+  at: { model: SimulatedModel; prompt: PromptUsage; charge: Charge },
+  made: Pick<IterationWish, "inputTokens" | "outputTokens">,
+): PlannedTurn {
+  const outputTokens = made.outputTokens ?? 0;
+  const prompt = made.inputTokens ? uncached(made.inputTokens) : at.prompt;
+  const difference = promptTotal(prompt) - promptTotal(at.prompt);
+  const turn = { type: "message" as const, model: at.model.id, prompt, outputTokens, billed: outputTokens > 0 };
+  return besideTurn(turn, (nowMs) => {
+    at.charge.correctInput(difference, nowMs);
+    at.charge.takeOutput(outputTokens, nowMs);
+  });
 }
 
 /** Every search ends a sampling; the next one reads the same prompt again, and what was found. */

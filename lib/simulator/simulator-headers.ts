@@ -26,7 +26,10 @@ export type Wishes = {
   iterations: IterationWish[] | null;
 };
 
-/** `compaction`, `advisor=MODEL` or `fallback=MODEL`, each with `:INPUT/OUTPUT` tokens of its own or without. */
+/**
+ * `compaction`, `advisor=MODEL` or `fallback=MODEL`, each with `:INPUT/OUTPUT` tokens of its own or without. Those of a
+ * fallback are of the model that declined in its favour.
+ */
 export type IterationWish = {
   kind: "compaction" | "advisor" | "fallback";
   model: SimulatedModel | null;

@@ -169,15 +169,22 @@ export class TrafficController {
     ticket.pool.settle(ticket, ticket.pool.cost(sending.input, output));
   }
 
+  /** Whether a call is out at an upstream that is down. If nobody answers there still, that says nothing of the call. */
+  isAtDownUpstream(id: number): boolean {
+    const sentBy = this.#tickets.get(id)?.sentBy;
+    return sentBy ? this.#upstreams.gate(sentBy.upstream).isDown : false;
+  }
+
   /**
    * The upstream refused before the first byte, or gave no answer. `requeued`: the call waits again, and a pump will say
-   * when it goes; else the refusal is the caller's, and the call is over.
+   * when it goes; else the refusal is the caller's, and the call is over. It is over in any case unless it `mayWait`.
    */
-  refused(id: number, refusal: UpstreamRefusal, nowS: number): { requeued: boolean } {
+  refused(id: number, refusal: UpstreamRefusal, nowS: number, mayWait = true): { requeued: boolean } {
     const ticket = this.#tickets.get(id);
     if (!ticket?.sentBy) return { requeued: false };
     const { pool } = ticket;
     const { upstream, out } = ticket.sentBy;
+    const isUnheard = refusal.status === null && this.isAtDownUpstream(id);
     ticket.sentBy = null;
     const reservesOutput = out?.mirror.ledger.accounting === "reserve";
     const action = chooseAction(
@@ -192,9 +199,10 @@ export class TrafficController {
     if (out) {
       out.mirror.refused(out.sending, refusal.limits, action.kind === "bucket" || action.kind === "acceleration", nowS);
       pool.settle(ticket, 0);
+      if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
       this.#react(action, ticket, upstream, nowS);
     }
-    const notBeforeS = this.#retryAt(action, ticket, nowS);
+    const notBeforeS = mayWait ? this.#retryAt(action, ticket, nowS) : null;
     if (notBeforeS === null) {
       this.#tickets.delete(id);
       return { requeued: false };
@@ -296,7 +304,6 @@ export class TrafficController {
     const mirror = this.#upstreams.mirror({ upstream, pool: ticket.call.pool, lane: ticket.call.lane }, nowS);
     const gate = this.#upstreams.gate(upstream);
     if (action.kind === "fault" || action.kind === "overload") {
-      ticket.failures += 1;
       gate.fail(nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
       mirror.ramp.cut(OVERLOAD_CUT, nowS);
       return;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { POOLS } from "../../lib/anthropic/pools.ts";
 import { findPrice } from "../../lib/anthropic/price-list.ts";
 import { priceUsage } from "../../lib/anthropic/prices.ts";
-import { mergeUsage, NO_USAGE } from "../../lib/anthropic/usage.ts";
+import { billedTokens, mergeUsage, NO_USAGE, tokensByPool, type Usage } from "../../lib/anthropic/usage.ts";
 
 const NOW = Date.parse("2026-11-23T12:00:00Z");
 const USD = 1_000_000_000;
@@ -118,6 +118,54 @@ test("each iteration is priced by its own model, those that the totals leave out
   ).toBeNull();
 });
 
+describe("a model that declined before any output", () => {
+  const attempt = (type: string, model: string, input_tokens: number, output_tokens: number) => ({
+    ...{ type, model, input_tokens, output_tokens },
+    cache_read_input_tokens: 100,
+  });
+  const chain = (...iterations: object[]) => mergeUsage(NO_USAGE, { input_tokens: 1, output_tokens: 1, iterations });
+  const refused = (usage: Usage) => priceUsage({ model: "claude-fable-5-2", usage, atMs: NOW, refusal: "midway" });
+  const invoice = (usage: Usage) => priceUsage({ model: "claude-opus-4-8", usage, atMs: NOW });
+  const declined = attempt("message", "claude-fable-5-2", 1000, 0);
+  const served = attempt("fallback_message", "claude-opus-4-8", 1300, 40);
+  const ofServed = 1300 * 5_000 + 100 * 500 + 40 * 25_000;
+
+  test("costs nothing: the model that served pays for its own attempt alone", () => {
+    const usage = chain(declined, served);
+    expect(invoice(usage)).toBe(ofServed);
+    expect(billedTokens(usage)).toMatchObject({ inputTokens: 1300, cacheReadTokens: 100, outputTokens: 40 });
+  });
+
+  test("costs nothing at any hop, while one that declined midway is charged for what it produced", () => {
+    const midway = attempt("message", "claude-sonnet-5", 2000, 7);
+    expect(invoice(chain(declined, midway, served))).toBe(2000 * 2_000 + 100 * 200 + 7 * 10_000 + ofServed);
+    expect(invoice(chain(midway, attempt("message", "claude-haiku-4-5", 10, 0), served))).toBe(
+      2000 * 2_000 + 100 * 200 + 7 * 10_000 + ofServed,
+    );
+  });
+
+  test("costs nothing where no other served, but the compaction before it does", () => {
+    const usage = chain(declined, attempt("message", "claude-opus-4-8", 1300, 0));
+    expect(refused(usage)).toBe(0);
+    const compaction = { type: "compaction", input_tokens: 9000, output_tokens: 300 };
+    expect(refused(chain(compaction, declined))).toBe(9000 * 8_000 + 300 * 40_000);
+  });
+
+  test("counts against the limits of its own pool, and what served against those of its own", () => {
+    const compaction = { type: "compaction", input_tokens: 9000, output_tokens: 300 };
+    const counted = tokensByPool(chain(compaction, declined, served), "fable-5.2");
+    expect([...counted]).toMatchObject([
+      ["fable-5.2", { inputTokens: 10_000, cacheReadTokens: 100, outputTokens: 300 }],
+      ["opus-4.x", { inputTokens: 1300, cacheReadTokens: 100, outputTokens: 40 }],
+    ]);
+  });
+
+  test("is told from a prompt that was sent only to be cached", () => {
+    const iterations = [{ type: "message", model: "claude-opus-5-5", cache_creation_input_tokens: 1000 }];
+    expect(price("claude-opus-5-5", { output_tokens: 0, iterations })).toBe(5_000_000);
+  });
+});
+
 test("a model without a known price is not free", () => {
   expect(price("claude-mythos-preview", { input_tokens: 1 })).toBeNull();
   expect(priceUsage({ model: null, usage: { ...NO_USAGE, inputTokens: 1 }, atMs: NOW })).toBeNull();
@@ -125,7 +173,7 @@ test("a model without a known price is not free", () => {
 
 test("a refusal before any output is not charged", () => {
   const usage = mergeUsage(NO_USAGE, { input_tokens: 5000, output_tokens: 1 });
-  expect(priceUsage({ model: "claude-opus-5-5", usage, atMs: NOW, refusedBeforeOutput: true })).toBe(0);
+  expect(priceUsage({ model: "claude-opus-5-5", usage, atMs: NOW, refusal: "before_output" })).toBe(0);
 });
 
 test("every model that is served today has a price", () => {

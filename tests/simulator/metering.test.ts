@@ -227,6 +227,37 @@ describe("iterations", () => {
     expect(levels["opus-4.x"]?.output_tokens.level).toBe(400_000 - 100);
   });
 
+  test("of a chain of fallbacks: each model that declines has an attempt and a block, and pays for what it made", async () => {
+    const { simulator, client } = await simulate({ clock: new ManualClock() });
+    const chain = "fallback=claude-sonnet-5, fallback=claude-opus-4-8:1000/7";
+    const message = await client.beta.messages.create(
+      { ...HELLO, model: "claude-fable-5-1", betas: ["server-side-fallback-2026-07-01"] },
+      wishes({
+        "x-simulator-iterations": chain,
+        "x-simulator-input-tokens": "1000",
+        "x-simulator-output-tokens": "100",
+      }),
+    );
+    expect(message.model).toBe("claude-opus-4-8");
+    expect(message.content).toMatchObject([
+      { type: "fallback", from: { model: "claude-fable-5-1" }, to: { model: "claude-sonnet-5" } },
+      { type: "fallback", from: { model: "claude-sonnet-5" }, to: { model: "claude-opus-4-8" } },
+      { type: "text" },
+    ]);
+    expect(message.usage.iterations).toMatchObject([
+      { type: "message", model: "claude-fable-5-1", input_tokens: 1_000, output_tokens: 0 },
+      { type: "message", model: "claude-sonnet-5", input_tokens: 1_000, output_tokens: 7 },
+      { type: "fallback_message", model: "claude-opus-4-8", input_tokens: 1_000, output_tokens: 100 },
+    ]);
+    const [entry] = simulator.ledger.entries;
+    expect(entry?.usage).toMatchObject({ inputTokens: 2_000, output: 107 });
+    expect(entry?.iterations?.map(({ billed }) => billed)).toEqual([false, true, true]);
+    const levels = simulator.levels();
+    expect(levels["fable-5.x"]?.input_tokens.level).toBe(500_000 - 1_000);
+    expect(levels["sonnet-5"]?.output_tokens.level).toBe(400_000 - 7);
+    expect(levels["opus-4.x"]?.output_tokens.level).toBe(400_000 - 100);
+  });
+
   test("that are wished wrongly are refused with how to write them", async () => {
     const { post } = await simulate();
     for (const wish of ["advisor", "compaction=claude-opus-5-5", "fallback=gpt-9", "advisor=claude-opus-5:1"]) {

@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "../..");
+/** Those of `npm start`. */
+const FLAGS: string[] =
+  JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts.start.match(/--\S+/g) ?? [];
 export const ADMIN_TOKEN = "an-admin-token-for-tests";
 
 export type TestServer = {
@@ -99,7 +102,7 @@ export function removeDataDir(dataDir: string): void {
 }
 
 function spawnServer(env: Record<string, string>) {
-  const child: ChildProcess = spawn(process.execPath, ["server.ts"], {
+  const child: ChildProcess = spawn(process.execPath, [...FLAGS, "server.ts"], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: "production", ...env },
     stdio: ["ignore", "pipe", "pipe"],
