@@ -37,8 +37,7 @@ class NodeBody implements ArrivalBody {
 
   constructor(req: IncomingMessage) {
     this.#req = req;
-    const { headers } = req;
-    this.#isEmpty = headers["transfer-encoding"] === undefined && !(Number(headers["content-length"] ?? 0) > 0);
+    this.#isEmpty = !announcesBody(req.rawHeaders);
   }
 
   collect(maxBytes: number, done: (body: CollectedBody | null) => void): void {
@@ -59,6 +58,16 @@ class NodeBody implements ArrivalBody {
   discard(): void {
     if (!this.#req.readableEnded) this.#req.resume();
   }
+}
+
+/** By RFC 9112, 6.3. Node would build all headers anew to tell two of them. */
+function announcesBody(rawHeaders: readonly string[]): boolean {
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (name.length === 17 && name.toLowerCase() === "transfer-encoding") return true;
+    if (name.length === 14 && name.toLowerCase() === "content-length") return Number(rawHeaders[at + 1]) > 0;
+  }
+  return false;
 }
 
 /**
