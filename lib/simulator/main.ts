@@ -18,6 +18,7 @@ npm run simulator -- [options]
                            skills, web_search, agents_create, agents_read
   --fault NAME=SHARE       a share of calls that meets a fault, such as 529=0.05; may be repeated:
                            ${FAULTS.join(", ")}
+  --organization ID        whose limits its keys draw on (default: one and the same for all simulators)
   --seed N                 the same seed gives the same answers (default 1)
   --time-scale X           run X times as fast (default 1)
   --tokens-per-second N    speed of one answer (default 80)
@@ -43,6 +44,7 @@ export function parseSimulatorFlags(args: readonly string[]): SimulatorFlags {
       tier: oneOf("tier", values.tier ?? "start", TIERS),
       limits: limitsOf(values.limits ?? []),
       faults: faultsOf(values.fault ?? []),
+      ...(values.organization === undefined ? {} : { organizationId: values.organization }),
       seed: number("seed", values.seed ?? "1", { integer: true, from: 0, to: 4_294_967_295 }),
       timeScale: number("time-scale", values["time-scale"] ?? "1", { from: 0.001, to: 100_000 }),
       tokensPerSecond: number("tokens-per-second", values["tokens-per-second"] ?? "80", { from: 1, to: 1e9 }),
@@ -63,6 +65,7 @@ function readArgs(args: readonly string[]) {
         tier: { type: "string" },
         limits: { type: "string", multiple: true },
         fault: { type: "string", multiple: true },
+        organization: { type: "string" },
         seed: { type: "string" },
         "time-scale": { type: "string" },
         "tokens-per-second": { type: "string" },

@@ -54,13 +54,14 @@ test.each([
 
 test("the command line is read whole", () => {
   const { options } = parseSimulatorFlags(
-    "--port 0 --tier build --seed 5 --time-scale 2.5 --tokens-per-second 40 --limits opus-5.5=50/30000/8000 --limits opus-5.5/fast=5/6/7 --fault 529=0.1 --batch-ms 5000 --accounting reserve --acceleration".split(
+    "--port 0 --tier build --organization org-two --seed 5 --time-scale 2.5 --tokens-per-second 40 --limits opus-5.5=50/30000/8000 --limits opus-5.5/fast=5/6/7 --fault 529=0.1 --batch-ms 5000 --accounting reserve --acceleration".split(
       " ",
     ),
   );
   expect(options).toEqual({
     port: 0,
     tier: "build",
+    organizationId: "org-two",
     seed: 5,
     timeScale: 2.5,
     tokensPerSecond: 40,
