@@ -25,6 +25,10 @@ export type RefusalAction =
 const LONGEST_BUCKET_WAIT_S = 120;
 const MAX_PAUSE_S = 10;
 const MAX_BACKOFF_S = 8;
+/** By how much a prompt may be longer than was guessed from its body. */
+const GUESS_MARGIN = 1.5;
+/** Token remainders are rounded to thousands: so much more may be shown than there is. */
+const ROUNDED_UP = 500;
 
 /**
  * Each cause wants its own reaction. `inputTokens` is the whole prompt, for what was refused may have missed the cache;
@@ -61,14 +65,19 @@ function accelerate(retryAfterS: number, unit: number): RefusalAction {
   return { kind: "acceleration", waitS: retryAfterS * (1 + 0.1 * unit), pauseS: Math.min(retryAfterS, MAX_PAUSE_S) };
 }
 
-/** Whether some bucket was too low for the call. With room everywhere it was the growth that was refused. */
+/**
+ * Whether some bucket may have been too low for the call. With room everywhere it was the growth that was refused. A bucket
+ * taken for growth slows the whole pool for minutes, growth taken for a bucket costs one more refusal: in doubt it was a
+ * bucket.
+ */
 function lacksRoom(limits: LimitReadings, call: { inputTokens: number; reservedOutput: number }): boolean {
   const { requests, input_tokens, output_tokens, tokens } = limits;
-  const input = 1.3 * call.inputTokens;
+  const input = GUESS_MARGIN * call.inputTokens + ROUNDED_UP;
+  const output = call.reservedOutput > 1 ? call.reservedOutput + ROUNDED_UP : 1;
   return (
     (requests !== undefined && requests.remaining < 1) ||
     (input_tokens !== undefined && input_tokens.remaining < input) ||
-    (output_tokens !== undefined && output_tokens.remaining < call.reservedOutput) ||
-    (tokens !== undefined && tokens.remaining < input + call.reservedOutput)
+    (output_tokens !== undefined && output_tokens.remaining < output) ||
+    (tokens !== undefined && tokens.remaining < input + output)
   );
 }

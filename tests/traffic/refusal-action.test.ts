@@ -25,6 +25,11 @@ test.each<[string, Partial<UpstreamRefusal>, object]>([
     { limits: empty("input_tokens", 12_000) },
     { kind: "bucket", waitS: 8 },
   ],
+  [
+    "input for less than this prompt if it was guessed too short",
+    { limits: empty("input_tokens", 15_000) },
+    { kind: "bucket", waitS: 8 },
+  ],
   ["room everywhere: growth was refused", {}, { kind: "acceleration", waitS: 8, pauseS: 8 }],
   [
     "growth by name",
@@ -46,6 +51,12 @@ test.each<[string, Partial<UpstreamRefusal>, object]>([
   ["a model that is not allowed", { status: 403, cause: "permission", retryAfterS: null }, { kind: "pass" }],
 ])("%s", (_, change, action) => {
   expect(chooseAction(refusal(change), CALL, 0)).toEqual(action);
+});
+
+test("a remainder rounded up to a thousand is no room for the small call that it refused", () => {
+  const small = { ...CALL, inputTokens: 400 };
+  const rounded = refusal({ limits: empty("input_tokens", 1_000) });
+  expect(chooseAction(rounded, small, 0)).toEqual({ kind: "bucket", waitS: 8 });
 });
 
 test("waits are spread, so that those refused together do not come back together", () => {
