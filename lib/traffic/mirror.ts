@@ -181,10 +181,11 @@ export class Mirror {
   #observe(readings: LimitReadings, sending: Sending | null, nowS: number): void {
     this.#heardS = nowS;
     if (!this.#observer.observe(readings, sending, nowS)) return;
-    // Until now the mirror was wrong about output: what was refused or found missing had that cause.
+    // Until now the mirror was wrong about output: what was found missing had that cause.
     this.streams.recount(nowS);
     this.reserves.forgetOutput();
-    this.ramp.lift();
+    // Room for the whole of max_tokens was not known to be needed: its lack was taken for refused growth.
+    if (this.ledger.accounting === "reserve") this.ramp.lift();
   }
 
   #answered(factor: number): void {
