@@ -320,6 +320,22 @@ describe("an upstream", () => {
     expect(bench.upstreams.get(id)).not.toBe(home);
   });
 
+  test("whose bucket is nearly empty is not sent all that waits before it can have refused the first", () => {
+    const send = (nowS: number) =>
+      Array.from({ length: 6 }, () => bench.arrive(nowS, { class: "critical", bytes: 400, agent: "important" }));
+    expect(bench.admitted).toEqual(send(0));
+    bench.drain(1);
+    const [first = 0] = send(2);
+    bench.run(2, 2.08);
+    const sent = bench.admitted.length;
+    expect(sent).toBeLessThanOrEqual(9);
+    bench.refuse(first, 2.08, { limits: readings({ input_tokens: 0 }) });
+    bench.run(2.08, 3);
+    expect(bench.admitted).toHaveLength(sent);
+    bench.run(3, 60);
+    expect(bench.admitted).toHaveLength(14);
+  });
+
   test("that asks for slower growth is left alone for that time, and refilled slowly", () => {
     const id = bench.arrive(0);
     expect(bench.refuse(id, 1, { cause: "acceleration", retryAfterS: 6, limits: readings() })).toBe(true);
