@@ -151,6 +151,7 @@ export class Mirror {
 
   pause(untilS: number): void {
     this.#pausedUntilS = Math.max(this.#pausedUntilS, untilS);
+    this.ramp.rest(untilS);
   }
 
   /** When a pause ends; null when there is none. */
