@@ -13,6 +13,7 @@ export type UpstreamRefusal = {
 
 /** What is to be done about it. Waits are in seconds from now. */
 export type RefusalAction =
+  /** Only this call waits. */
   | { kind: "bucket"; waitS: number }
   | { kind: "acceleration"; waitS: number; pauseS: number }
   | { kind: "overload"; waitS: number }
@@ -24,6 +25,9 @@ export type RefusalAction =
 /** A bucket is full again in a minute: who is told to wait much longer met no bucket. */
 const LONGEST_BUCKET_WAIT_S = 120;
 const MAX_PAUSE_S = 10;
+/** Seconds of the input limit from which on a prompt alone may be more growth than the upstream takes. */
+const LARGE_S = 3;
+const LONGEST_LARGE_WAIT_S = 60;
 const MAX_BACKOFF_S = 8;
 /** By how much a prompt may be longer than was guessed from its body. */
 const GUESS_MARGIN = 1.5;
@@ -33,17 +37,17 @@ const ROUNDED_UP = 500;
 /**
  * Each cause wants its own reaction. `inputTokens` is the whole prompt, for what was refused may have missed the cache;
  * `reservedOutput` is what the upstream takes in advance, 1 where it does not. `failures` counts earlier faults of this
- * call, `unit` is a random number from 0 to 1.
+ * call, `attempts` its sendings, `unit` is a random number from 0 to 1.
  */
 export function chooseAction(
   refusal: UpstreamRefusal,
-  call: { inputTokens: number; reservedOutput: number; failures: number },
+  call: { inputTokens: number; reservedOutput: number; failures: number; attempts: number },
   unit: number,
 ): RefusalAction {
   const { status, cause, retryAfterS } = refusal;
   if (cause === "contract_spend_cap" || cause === "own_spend_cap") return { kind: "stop", cause: "spend_cap" };
   if (cause === "spend_cap" || cause === "billing" || cause === "authentication") return { kind: "stop", cause };
-  if (cause === "acceleration") return accelerate(retryAfterS ?? 5, unit);
+  if (cause === "acceleration") return accelerate(retryAfterS ?? 5, refusal.limits, call, unit);
   if (status === 429) {
     const hasHeaders = Object.keys(refusal.limits).length > 0;
     if (retryAfterS === null)
@@ -51,7 +55,7 @@ export function chooseAction(
     if (retryAfterS > LONGEST_BUCKET_WAIT_S) return { kind: "pass" };
     const waitS = retryAfterS * (1 + 0.1 * unit);
     const isShort = hasHeaders ? lacksRoom(refusal.limits, call) : true;
-    return isShort ? { kind: "bucket", waitS } : accelerate(retryAfterS, unit);
+    return isShort ? { kind: "bucket", waitS } : accelerate(retryAfterS, refusal.limits, call, unit);
   }
   const backoffS = Math.min(MAX_BACKOFF_S, 0.5 * 2 ** Math.min(4, call.failures)) * (1 - 0.25 * unit);
   if (status === 529 || cause === "overloaded") return { kind: "overload", waitS: backoffS };
@@ -60,9 +64,24 @@ export function chooseAction(
   return { kind: "pass" };
 }
 
-function accelerate(retryAfterS: number, unit: number): RefusalAction {
+/**
+ * A large prompt that is refused again is too much growth by itself, however slowly the others go: only it waits, longer each
+ * time, or it would silence the pool every few seconds until its deadline.
+ */
+function accelerate(
+  retryAfterS: number,
+  limits: LimitReadings,
+  call: { inputTokens: number; attempts: number },
+  unit: number,
+): RefusalAction {
   if (retryAfterS > LONGEST_BUCKET_WAIT_S) return { kind: "pass" };
-  return { kind: "acceleration", waitS: retryAfterS * (1 + 0.1 * unit), pauseS: Math.min(retryAfterS, MAX_PAUSE_S) };
+  const spread = 1 + 0.1 * unit;
+  const perS = (limits.input_tokens?.limit ?? Number.POSITIVE_INFINITY) / 60;
+  if (call.attempts > 1 && call.inputTokens > LARGE_S * perS) {
+    const waitS = Math.min(LONGEST_LARGE_WAIT_S, retryAfterS * 2 ** Math.min(3, call.attempts - 1));
+    return { kind: "bucket", waitS: waitS * spread };
+  }
+  return { kind: "acceleration", waitS: retryAfterS * spread, pauseS: Math.min(retryAfterS, MAX_PAUSE_S) };
 }
 
 /**

@@ -180,7 +180,7 @@ export class TrafficController {
       {
         inputTokens: ticket.shape.inputTokens(ticket.call.bytes),
         reservedOutput: reservesOutput ? ticket.call.maxTokens : 1,
-        failures: ticket.failures,
+        ...{ failures: ticket.failures, attempts: ticket.attempts },
       },
       this.#random(),
     );

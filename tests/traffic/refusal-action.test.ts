@@ -6,7 +6,7 @@ const ROOMY = {
   input_tokens: { limit: 450_000, remaining: 400_000, resetInS: 7 },
   output_tokens: { limit: 90_000, remaining: 80_000, resetInS: 7 },
 };
-const CALL = { inputTokens: 10_000, reservedOutput: 1, failures: 0 };
+const CALL = { inputTokens: 10_000, reservedOutput: 1, failures: 0, attempts: 1 };
 
 function refusal(change: Partial<UpstreamRefusal>): UpstreamRefusal {
   return { status: 429, cause: null, retryAfterS: 8, limits: ROOMY, ...change };
@@ -57,6 +57,16 @@ test("a remainder rounded up to a thousand is no room for the small call that it
   const small = { ...CALL, inputTokens: 400 };
   const rounded = refusal({ limits: empty("input_tokens", 1_000) });
   expect(chooseAction(rounded, small, 0)).toEqual({ kind: "bucket", waitS: 8 });
+});
+
+test("a large prompt refused for growth again waits alone, twice as long each time", () => {
+  const again = (attempts: number, inputTokens: number) =>
+    chooseAction(refusal({ cause: "acceleration" }), { ...CALL, inputTokens, attempts }, 0);
+  expect(again(1, 90_000)).toEqual({ kind: "acceleration", waitS: 8, pauseS: 8 });
+  expect([2, 3, 4, 9].map((attempts) => again(attempts, 90_000))).toEqual(
+    [16, 32, 60, 60].map((waitS) => ({ kind: "bucket", waitS })),
+  );
+  expect(again(9, 2_000)).toEqual({ kind: "acceleration", waitS: 8, pauseS: 8 });
 });
 
 test("waits are spread, so that those refused together do not come back together", () => {
