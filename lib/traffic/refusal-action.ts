@@ -64,6 +64,11 @@ export function chooseAction(
   return { kind: "pass" };
 }
 
+/** Whether a limit of the upstream's refused, which is Headroom's to wait for and never the caller's. */
+export function isLimit({ kind }: RefusalAction): boolean {
+  return kind === "bucket" || kind === "acceleration";
+}
+
 /**
  * A large prompt that is refused again is too much growth by itself, however slowly the others go: only it waits, longer each
  * time, or it would silence the pool every few seconds until its deadline.

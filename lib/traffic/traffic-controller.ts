@@ -5,7 +5,7 @@ import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
 import { PoolTraffic } from "./pool-traffic.ts";
 import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
-import { chooseAction, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
+import { chooseAction, isLimit, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import type { Shed } from "./shed.ts";
 import type { Ticket, TrafficCall } from "./ticket.ts";
@@ -185,7 +185,7 @@ export class TrafficController {
       this.#random(),
     );
     if (out) {
-      out.mirror.refused(out.sending, refusal.limits, action.kind === "bucket" || action.kind === "acceleration", nowS);
+      out.mirror.refused(out.sending, refusal.limits, isLimit(action), nowS);
       pool.settle(ticket, 0);
       this.#react(action, ticket, upstream, nowS);
     }
@@ -339,10 +339,10 @@ export class TrafficController {
     return action.cause !== "authentication" || this.#upstreams.isConfigured(pool.group);
   }
 
-  /** When the refused call may go again; null when it may not. */
+  /** When the refused call may go again; null when it may not. Past its deadline the queue gives up what a limit refused. */
   #retryAt(action: RefusalAction, ticket: Ticket, nowS: number): number | null {
     const { pool } = ticket;
-    if (pool.mode !== "enforce" || this.#isDraining || nowS >= ticket.deadlineS) return null;
+    if (pool.mode !== "enforce" || this.#isDraining || (nowS >= ticket.deadlineS && !isLimit(action))) return null;
     if (action.kind === "stop")
       return pool.candidates.some(({ gate }) => !gate.isStopped && gate.allows(nowS)) && this.#mayStop(action, pool)
         ? nowS

@@ -203,6 +203,13 @@ describe("a call", () => {
     expect(bench.explained.get(refused)).toMatchObject({ attempts: 2 });
   });
 
+  test("whose limit refuses it after its deadline is given up by the queue, and never sees the upstream's refusal", () => {
+    const id = bench.arrive(0, { deadlineS: 10 });
+    expect(bench.refuse(id, 10.1)).toBe(true);
+    expect(bench.shed.get(id)).toMatchObject({ reason: "deadline", status: 429, shouldRetry: true });
+    expect(bench.controller.snapshot(11)).toMatchObject({ waiting: 0, open: 0 });
+  });
+
   test("gives back all that it was charged when it is refused", () => {
     const before = bench.controller.snapshot(0).ledgers[0]?.levels.map(({ level }) => level);
     const id = bench.arrive(0);
