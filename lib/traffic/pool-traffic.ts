@@ -71,8 +71,13 @@ export class PoolTraffic {
     this.queue.append(ticket);
   }
 
-  /** Puts a call back, before its agent's others, that an upstream wants to see again after a time. */
-  requeue(ticket: Ticket, upstream: string, notBeforeS: number): void {
+  /**
+   * Puts a call back, before its agent's others, that an upstream wants to see again after a time. `leastInput` is what the
+   * refusal has shown its prompt to count.
+   */
+  requeue(ticket: Ticket, upstream: string, notBeforeS: number, leastInput: number): void {
+    ticket.leastInput = Math.max(ticket.leastInput, leastInput);
+    ticket.input = Math.max(ticket.input, leastInput);
     ticket.notBefore ??= new Map();
     ticket.notBefore.set(upstream, notBeforeS);
     const times = this.candidates.map(({ mirror }) => ticket.notBefore?.get(mirror.upstream) ?? 0);
@@ -139,7 +144,7 @@ export class PoolTraffic {
   choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number, inputAs = gatedAs): Choice {
     if (nowS - ticket.estimatedS >= ESTIMATE_AGAIN_S) {
       const { input, output } = this.estimate(ticket);
-      this.queue.estimate(ticket, input, output);
+      this.queue.estimate(ticket, Math.max(input, ticket.leastInput), output);
       ticket.estimatedS = nowS;
     }
     const last = this.#lastUpstream.get(affinityOf(ticket));

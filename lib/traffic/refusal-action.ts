@@ -13,8 +13,8 @@ export type UpstreamRefusal = {
 
 /** What is to be done about it. Waits are in seconds from now. */
 export type RefusalAction =
-  /** Only this call waits. */
-  | { kind: "bucket"; waitS: number }
+  /** Only this call waits. Its prompt counts `leastInput` at least, as far as the refusal shows. */
+  | { kind: "bucket"; waitS: number; leastInput: number }
   | { kind: "acceleration"; waitS: number; pauseS: number }
   | { kind: "overload"; waitS: number }
   | { kind: "fault"; waitS: number }
@@ -51,11 +51,12 @@ export function chooseAction(
   if (status === 429) {
     const hasHeaders = Object.keys(refusal.limits).length > 0;
     if (retryAfterS === null)
-      return hasHeaders ? { kind: "stop", cause: "spend_cap" } : { kind: "bucket", waitS: 1 + unit };
+      return hasHeaders ? { kind: "stop", cause: "spend_cap" } : { kind: "bucket", waitS: 1 + unit, leastInput: 0 };
     if (retryAfterS > LONGEST_BUCKET_WAIT_S) return { kind: "pass" };
     const waitS = retryAfterS * (1 + 0.1 * unit);
-    const isShort = hasHeaders ? lacksRoom(refusal.limits, call) : true;
-    return isShort ? { kind: "bucket", waitS } : accelerate(retryAfterS, refusal.limits, call, unit);
+    const isShort = hasHeaders ? lacksInput(refusal.limits, call) || lacksOther(refusal.limits, call) : true;
+    if (!isShort) return accelerate(retryAfterS, refusal.limits, call, unit);
+    return { kind: "bucket", waitS, leastInput: shownInput(refusal.limits, retryAfterS, call) };
   }
   const backoffS = Math.min(MAX_BACKOFF_S, 0.5 * 2 ** Math.min(4, call.failures)) * (1 - 0.25 * unit);
   if (status === 529 || cause === "overloaded") return { kind: "overload", waitS: backoffS };
@@ -84,24 +85,46 @@ function accelerate(
   const perS = (limits.input_tokens?.limit ?? Number.POSITIVE_INFINITY) / 60;
   if (call.attempts > 1 && call.inputTokens > LARGE_S * perS) {
     const waitS = Math.min(LONGEST_LARGE_WAIT_S, retryAfterS * 2 ** Math.min(3, call.attempts - 1));
-    return { kind: "bucket", waitS: waitS * spread };
+    return { kind: "bucket", waitS: waitS * spread, leastInput: 0 };
   }
   return { kind: "acceleration", waitS: retryAfterS * spread, pauseS: Math.min(retryAfterS, MAX_PAUSE_S) };
 }
 
 /**
- * Whether some bucket may have been too low for the call. With room everywhere it was the growth that was refused. A bucket
- * taken for growth slows the whole pool for minutes, growth taken for a bucket costs one more refusal: in doubt it was a
- * bucket.
+ * Whether the input bucket may have been too low for the call. With room everywhere it was the growth that was refused. A
+ * bucket taken for growth slows the whole pool for minutes, growth taken for a bucket costs one more refusal: in doubt it
+ * was a bucket.
  */
-function lacksRoom(limits: LimitReadings, call: { inputTokens: number; reservedOutput: number }): boolean {
-  const { requests, input_tokens, output_tokens, tokens } = limits;
-  const input = GUESS_MARGIN * call.inputTokens + ROUNDED_UP;
+function lacksInput({ input_tokens }: LimitReadings, call: { inputTokens: number }): boolean {
+  return input_tokens !== undefined && input_tokens.remaining < mostInput(call);
+}
+
+/** The same of the other buckets. */
+function lacksOther(limits: LimitReadings, call: { inputTokens: number; reservedOutput: number }): boolean {
+  const { requests, output_tokens, tokens } = limits;
   const output = call.reservedOutput > 1 ? call.reservedOutput + ROUNDED_UP : 1;
   return (
     (requests !== undefined && requests.remaining < 1) ||
-    (input_tokens !== undefined && input_tokens.remaining < input) ||
     (output_tokens !== undefined && output_tokens.remaining < output) ||
-    (tokens !== undefined && tokens.remaining < input + output)
+    (tokens !== undefined && tokens.remaining < mostInput(call) + output)
   );
+}
+
+function mostInput({ inputTokens }: { inputTokens: number }): number {
+  return GUESS_MARGIN * inputTokens + ROUNDED_UP;
+}
+
+/**
+ * Where nothing but input can have lacked, the prompt counts more than was left and more than flows in before it may be
+ * tried again: its cache was missed, or its guess too low. Tried at that level again, it would be refused again.
+ */
+function shownInput(
+  limits: LimitReadings,
+  retryAfterS: number,
+  call: { inputTokens: number; reservedOutput: number },
+): number {
+  const { input_tokens } = limits;
+  if (!input_tokens || lacksOther(limits, call)) return 0;
+  const shown = input_tokens.remaining + (input_tokens.limit / 60) * Math.max(0, retryAfterS - 1);
+  return Math.min(shown, mostInput(call));
 }

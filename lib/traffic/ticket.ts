@@ -45,6 +45,8 @@ export type Ticket = {
   /** What it will probably count: input less what the cache will serve, and output. */
   input: number;
   output: number;
+  /** What a refusal has shown its prompt to count at least. */
+  leastInput: number;
   estimatedS: number;
   hasTaughtInput: boolean;
   /** Before this it is not sent, for each upstream that said so. */

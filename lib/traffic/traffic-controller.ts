@@ -195,7 +195,7 @@ export class TrafficController {
       return { requeued: false };
     }
     this.#decisions.count("requeued");
-    pool.requeue(ticket, upstream, notBeforeS);
+    pool.requeue(ticket, upstream, notBeforeS, action.kind === "bucket" ? action.leastInput : 0);
     this.#waiting.add(pool);
     return { requeued: true };
   }
@@ -241,7 +241,7 @@ export class TrafficController {
       position: pool.position(index),
       ...pool.estimate({ shape, call }),
       ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
-      ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0 },
+      ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0, leastInput: 0 },
       ...{ deadlineEntry: null, previous: null, next: null },
     };
   }

@@ -203,6 +203,16 @@ describe("a call", () => {
     expect(bench.explained.get(refused)).toMatchObject({ attempts: 2 });
   });
 
+  test("that a refusal shows to count more than was guessed waits until there is room for that", () => {
+    const id = bench.arrive(0, { class: "critical", bytes: 4 * 10_000 });
+    bench.refuse(id, 0, { retryAfterS: 1, limits: readings({ input_tokens: 14_000 }) });
+    // Its 14,000 and the 18,000 that critical calls leave, less the 14,000 that are left, at 7,500 a second.
+    bench.run(0, 2.3);
+    expect(bench.admitted).toEqual([id]);
+    bench.run(2.3, 2.5);
+    expect(bench.admitted).toEqual([id, id]);
+  });
+
   test("whose limit refuses it after its deadline is given up by the queue, and never sees the upstream's refusal", () => {
     const id = bench.arrive(0, { deadlineS: 10 });
     expect(bench.refuse(id, 10.1)).toBe(true);
