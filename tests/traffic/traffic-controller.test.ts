@@ -158,6 +158,17 @@ describe("a call", () => {
     expect(bench.admitted.indexOf(critical)).toBeLessThan(bench.admitted.indexOf(low));
   });
 
+  test("with little input goes past one that waits for much of it, but only while output would overflow", () => {
+    const outputs = [0, 1, 2].map(() => bench.arrive(0, { maxTokens: 16_384 }));
+    bench.drain(0);
+    bench.arrive(1, { bytes: 4 * 300_000, agent: "large" });
+    const beside = bench.arrive(1, { bytes: 400, agent: "small" });
+    expect(bench.admitted).toContain(beside);
+    for (const id of outputs) bench.controller.progress(id, 10_000);
+    const held = bench.arrive(2, { bytes: 400, agent: "small" });
+    expect(bench.admitted).not.toContain(held);
+  });
+
   test("waits no longer than its deadline, to the millisecond", () => {
     bench.drain(0);
     const id = bench.arrive(0, { bytes: 4 * 400_000, deadlineS: 3 });
