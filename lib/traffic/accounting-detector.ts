@@ -11,6 +11,8 @@ const MAX_GAP_S = 10;
 const TOLERANCE = 600;
 /** A level near zero or near full is clipped, and tells nothing. */
 const MARGIN = 1_500;
+/** Smaller sums of squared misses are chance: a wrong way of charging misses by thousands. */
+const MATERIAL = 2e5;
 
 /**
  * Finds out how the upstream charges output, by which way of charging foretells best how `remaining` changes from one
@@ -53,7 +55,8 @@ export class AccountingDetector {
     const best = this.#errors.indexOf(Math.min(...this.#errors));
     const found = ACCOUNTINGS[best];
     const own = this.#errors[ACCOUNTINGS.indexOf(current)] ?? 0;
-    if (found === undefined || found === current || (this.#errors[best] ?? 0) >= 0.4 * own) return null;
+    if (found === undefined || found === current) return null;
+    if (own < MATERIAL || (this.#errors[best] ?? 0) >= 0.4 * own) return null;
     this.#samples = 0;
     return found;
   }

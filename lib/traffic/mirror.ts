@@ -1,5 +1,6 @@
 import type { Lane } from "../anthropic/pools.ts";
 import type { SendSnapshot } from "./accounting-detector.ts";
+import { Caution } from "./caution.ts";
 import { CLASS_INDEXES, className } from "./classes.ts";
 import { ALL, type Dimension, dimensionOf, IN, type LimitReadings, limiterOf, OUT, REQ } from "./dimensions.ts";
 import { type Demand, findObstacle } from "./gate.ts";
@@ -13,6 +14,8 @@ import type { HeldBy, LedgerState, TrafficClass } from "./schema.ts";
 /** Sends that may be unanswered while nothing is known of the limits. */
 const PROBES = 3;
 const MAX_WINDOW = 1_000;
+/** The share of a bucket below which the mirror may be wrong by all that is left: only critical and owed calls go so deep. */
+const NEARLY_EMPTY = 0.1;
 
 /** A call that is out: what the mirror charged for it, and what it looked like then. */
 export type Sending = {
@@ -38,6 +41,7 @@ export class Mirror {
   readonly ramp: Ramp;
   usedS: number;
   readonly #observer: HeaderObserver;
+  readonly #caution = new Caution();
   #heardS: number;
   #pausedUntilS = Number.NEGATIVE_INFINITY;
   #unanswered = 0;
@@ -78,7 +82,7 @@ export class Mirror {
     const seconds = this.#seconds(demand);
     if (demand.class !== 0 && !this.ramp.allows(seconds)) return held("ramp", seconds / this.ramp.rate);
     const obstacle = findObstacle({ ledger, streams, reserves, standing }, demand, as.gatedAs, as.inputAs);
-    if (obstacle === null) return null;
+    if (obstacle === null) return this.#wary(nowS);
     const { by, limiter, shortBy } = obstacle;
     const waitS = shortBy / Math.max(1e-6, ledger.netRate(dimensionOf(limiter)));
     return { heldBy: { by, limiter, class: null }, waitS };
@@ -104,7 +108,9 @@ export class Mirror {
     ledger.take(REQ, 1);
     ledger.takeInput(demand.input);
     const stream = streams.begin(call.shape, demand.maxTokens, call.streams, demand.output, nowS);
-    this.ramp.send(this.#seconds(demand), nowS);
+    const seconds = this.#seconds(demand);
+    this.ramp.send(seconds, nowS);
+    this.#caution.send(seconds, nowS);
     return {
       stream,
       expected: expectNow(ledger),
@@ -145,6 +151,7 @@ export class Mirror {
 
   pause(untilS: number): void {
     this.#pausedUntilS = Math.max(this.#pausedUntilS, untilS);
+    this.ramp.rest(untilS);
   }
 
   /** When a pause ends; null when there is none. */
@@ -178,13 +185,26 @@ export class Mirror {
     };
   }
 
+  /** What there seems to be room for goes in turn where there may be none. */
+  #wary(nowS: number): Held | null {
+    const { ledger } = this;
+    if (this.#caution.allows(nowS)) return null;
+    for (const dimension of [IN, OUT, ALL] as const) {
+      if (!ledger.isKnown(dimension) || ledger.level(dimension) >= NEARLY_EMPTY * ledger.capacity(dimension)) continue;
+      const heldBy: HeldBy = { by: "limiter", limiter: limiterOf(dimension), class: null };
+      return { heldBy, waitS: this.#caution.waitS(nowS) };
+    }
+    return null;
+  }
+
   #observe(readings: LimitReadings, sending: Sending | null, nowS: number): void {
     this.#heardS = nowS;
     if (!this.#observer.observe(readings, sending, nowS)) return;
-    // Until now the mirror was wrong about output: what was refused or found missing had that cause.
+    // Until now the mirror was wrong about output: what was found missing had that cause.
     this.streams.recount(nowS);
     this.reserves.forgetOutput();
-    this.ramp.lift();
+    // Room for the whole of max_tokens was not known to be needed: its lack was taken for refused growth.
+    if (this.ledger.accounting === "reserve") this.ramp.lift();
   }
 
   #answered(factor: number): void {

@@ -24,10 +24,11 @@ const ESTIMATE_AGAIN_S = 1;
 /** Minutes of limit by which an agent may be ahead of the one whose turn it is, where its call fits better. */
 const NEARLY_NEXT = 0.05;
 /**
- * When a call may go past a front that waits for input: the share of the output bucket that is full, the seconds of limit
- * that it must hold for that to mean much, and the call's cost in input as a share of its cost in output.
+ * When a call may go past a front that waits for input: the share of the output bucket that is full, and the call's cost in
+ * input as a share of its cost in output. It may dig as deep into input as critical, as high where the buckets hold less
+ * than `deepS` of limit: what critical leaves there is less than the mirror may be wrong by.
  */
-const BESIDE = { fullness: 0.95, capacityS: 20, share: 0.15 };
+const BESIDE = { fullness: 0.85, share: 0.15, deepS: 20 };
 
 /** The calls that compete for one pool in one lane, through the upstreams that serve it together. */
 export class PoolTraffic {
@@ -71,8 +72,13 @@ export class PoolTraffic {
     this.queue.append(ticket);
   }
 
-  /** Puts a call back, before its agent's others, that an upstream wants to see again after a time. */
-  requeue(ticket: Ticket, upstream: string, notBeforeS: number): void {
+  /**
+   * Puts a call back, before its agent's others, that an upstream wants to see again after a time. `leastInput` is what the
+   * refusal has shown its prompt to count.
+   */
+  requeue(ticket: Ticket, upstream: string, notBeforeS: number, leastInput: number): void {
+    ticket.leastInput = Math.max(ticket.leastInput, leastInput);
+    ticket.input = Math.max(ticket.input, leastInput);
     ticket.notBefore ??= new Map();
     ticket.notBefore.set(upstream, notBeforeS);
     const times = this.candidates.map(({ mirror }) => ticket.notBefore?.get(mirror.upstream) ?? 0);
@@ -267,7 +273,7 @@ export class PoolTraffic {
   #estimateAgain(ticket: Ticket, nowS: number): void {
     if (nowS - ticket.estimatedS < ESTIMATE_AGAIN_S) return;
     const { input, output } = this.estimate(ticket);
-    this.queue.estimate(ticket, input, output);
+    this.queue.estimate(ticket, Math.max(input, ticket.leastInput), output);
     ticket.estimatedS = nowS;
   }
 
@@ -288,16 +294,13 @@ export class PoolTraffic {
    * is nearly next anyway, so that fairness within the class stands.
    */
   #sendBeside(nowS: number, decisions: Decisions): boolean {
-    const overflows = this.candidates.some(({ mirror: { ledger } }) => {
-      const capacity = ledger.capacity(OUT);
-      if (!ledger.isKnown(OUT) || capacity < BESIDE.capacityS * ledger.rate(OUT)) return false;
-      return ledger.level(OUT) >= BESIDE.fullness * capacity;
-    });
-    if (!overflows) return false;
+    const ledgers = this.candidates.map(({ mirror: { ledger } }) => ledger).filter((ledger) => ledger.isKnown(OUT));
+    if (!ledgers.some((ledger) => ledger.level(OUT) >= BESIDE.fullness * ledger.capacity(OUT))) return false;
+    const inputAs = ledgers.every((ledger) => ledger.capacity(OUT) >= BESIDE.deepS * ledger.rate(OUT)) ? 0 : 1;
     for (const index of CLASS_INDEXES) {
       for (const ticket of this.queue.headsWithin(index, NEARLY_NEXT, nowS)) {
         if (ticket.input / this.#limit(IN) > (BESIDE.share * ticket.output) / this.#limit(OUT)) continue;
-        const choice = this.choose(ticket, ticket.class, nowS, 0);
+        const choice = this.choose(ticket, ticket.class, nowS, inputAs);
         if (choice.to === null) continue;
         this.#release(ticket, choice, nowS, decisions);
         return true;

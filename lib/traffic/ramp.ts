@@ -84,6 +84,11 @@ export class Ramp {
     this.#start(Math.min(rate, this.#rate), Math.max(this.#offS, nowS + holdS), nowS);
   }
 
+  /** Nothing goes out until then: what gathered in the silence would go out at once after it. */
+  rest(untilS: number): void {
+    this.#nowS = Math.max(this.#nowS, untilS);
+  }
+
   #start(rate: number, offS: number, nowS: number): void {
     this.#rate = rate;
     this.#tokens = 0;

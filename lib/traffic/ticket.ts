@@ -53,6 +53,8 @@ export type Ticket = {
   /** What it will probably count: input less what the cache will serve, and output. */
   input: number;
   output: number;
+  /** What a refusal has shown its prompt to count at least. */
+  leastInput: number;
   estimatedS: number;
   hasTaughtInput: boolean;
   /** Before this it is not sent, for each upstream that said so. */
@@ -89,7 +91,7 @@ export function issueTicket(of: Pick<Ticket, "id" | "call" | "pool" | "shape">, 
     ownCredential: call.ownCredential ?? false,
     ...pool.estimate(of),
     ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
-    ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0 },
+    ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0, leastInput: 0 },
     ...{ deadlineEntry: null, previous: null, next: null },
   };
 }

@@ -6,7 +6,7 @@ import { Estimator } from "./estimator.ts";
 import { Modes } from "./modes.ts";
 import { PoolTraffic } from "./pool-traffic.ts";
 import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
-import { chooseAction, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
+import { chooseAction, isLimit, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import { sendUnheld } from "./send-unheld.ts";
 import type { Shed } from "./shed.ts";
@@ -192,12 +192,12 @@ export class TrafficController {
       {
         inputTokens: ticket.shape.inputTokens(ticket.call.bytes),
         reservedOutput: reservesOutput ? ticket.call.maxTokens : 1,
-        failures: ticket.failures,
+        ...{ failures: ticket.failures, attempts: ticket.attempts },
       },
       this.#random(),
     );
     if (out) {
-      out.mirror.refused(out.sending, refusal.limits, action.kind === "bucket" || action.kind === "acceleration", nowS);
+      out.mirror.refused(out.sending, refusal.limits, isLimit(action), nowS);
       pool.settle(ticket, 0);
       if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
       this.#react(action, ticket, upstream, nowS);
@@ -208,7 +208,7 @@ export class TrafficController {
       return { requeued: false };
     }
     this.#decisions.count("requeued");
-    pool.requeue(ticket, upstream, notBeforeS);
+    pool.requeue(ticket, upstream, notBeforeS, action.kind === "bucket" ? action.leastInput : 0);
     this.#waiting.add(pool);
     return { requeued: true };
   }
@@ -323,10 +323,10 @@ export class TrafficController {
     mirror.pause(nowS + action.pauseS);
   }
 
-  /** When the refused call may go again; null when it may not. */
+  /** When the refused call may go again; null when it may not. Past its deadline the queue gives up what a limit refused. */
   #retryAt(action: RefusalAction, ticket: Ticket, nowS: number): number | null {
     const { pool } = ticket;
-    if (pool.mode !== "enforce" || this.#isDraining || nowS >= ticket.deadlineS) return null;
+    if (pool.mode !== "enforce" || this.#isDraining || (nowS >= ticket.deadlineS && !isLimit(action))) return null;
     if (action.kind === "stop") {
       const own = ticket.ownCredential;
       const hasOther = pool.candidates.some(({ gate }) => !gate.isStopped(own) && gate.allows(nowS, own));

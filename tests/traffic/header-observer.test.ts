@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { AccountingDetector } from "../../lib/traffic/accounting-detector.ts";
 import { IN, OUT, REQ } from "../../lib/traffic/dimensions.ts";
 import { expectNow, HeaderObserver } from "../../lib/traffic/header-observer.ts";
 import { type Accounting, Ledger } from "../../lib/traffic/ledger.ts";
@@ -99,5 +100,20 @@ describe("the way of charging output", () => {
     expect(figures.client429).toBe(0);
     expect(figures.upstream429).toBeLessThan(0.001);
     expect(figures.goodput).toBeGreaterThan(0.98);
+  });
+
+  test.each([
+    [900, null],
+    [4_000, "at-end"],
+  ])("is not found to be another by a miss of chance: %i tokens off, once", (miss, found) => {
+    const ledger = new Ledger(0);
+    ledger.setLimit(OUT, LIMIT, LIMIT);
+    const detector = new AccountingDetector();
+    let verdict: Accounting | null = null;
+    for (let second = 0; second <= 20; second += 1) {
+      const snapshot = { sentS: second, made: 1_500 * second, open: second < 5 ? 0 : miss, held: 8_192 * second };
+      verdict ??= detector.sample(ledger, snapshot, second < 5 ? 40_000 : 40_000 + miss);
+    }
+    expect(verdict).toBe(found);
   });
 });

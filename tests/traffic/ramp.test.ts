@@ -44,6 +44,17 @@ describe("the ramp", () => {
     expect(ramp.allows(0.1)).toBe(false);
   });
 
+  test("gathers nothing while the upstream wants silence", () => {
+    const ramp = new Ramp(0);
+    ramp.restart(1, 60, 0);
+    ramp.rest(10);
+    ramp.tick(10);
+    expect(ramp.allows(0.1)).toBe(false);
+    ramp.tick(10.2);
+    expect(ramp.allows(0.1)).toBe(true);
+    expect(ramp.allows(0.3)).toBe(false);
+  });
+
   test("stays within its bounds whatever happens, and always comes off", () => {
     const random = new Random(6);
     const ramp = new Ramp(0);

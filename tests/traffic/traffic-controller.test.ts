@@ -158,6 +158,17 @@ describe("a call", () => {
     expect(bench.admitted.indexOf(critical)).toBeLessThan(bench.admitted.indexOf(low));
   });
 
+  test("with little input goes past one that waits for much of it, but only while output would overflow", () => {
+    const outputs = [0, 1, 2].map(() => bench.arrive(0, { maxTokens: 16_384 }));
+    bench.drain(0);
+    bench.arrive(1, { bytes: 4 * 300_000, agent: "large" });
+    const beside = bench.arrive(1, { bytes: 400, agent: "small" });
+    expect(bench.admitted).toContain(beside);
+    for (const id of outputs) bench.controller.progress(id, 10_000);
+    const held = bench.arrive(2, { bytes: 400, agent: "small" });
+    expect(bench.admitted).not.toContain(held);
+  });
+
   test("waits no longer than its deadline, to the millisecond", () => {
     bench.drain(0);
     const id = bench.arrive(0, { bytes: 4 * 400_000, deadlineS: 3 });
@@ -201,6 +212,23 @@ describe("a call", () => {
     bench.run(5, 40);
     expect(bench.admitted).toEqual([refused, other, refused]);
     expect(bench.explained.get(refused)).toMatchObject({ attempts: 2 });
+  });
+
+  test("that a refusal shows to count more than was guessed waits until there is room for that", () => {
+    const id = bench.arrive(0, { class: "critical", bytes: 4 * 10_000 });
+    bench.refuse(id, 0, { retryAfterS: 1, limits: readings({ input_tokens: 14_000 }) });
+    // Its 14,000 and the 18,000 that critical calls leave, less the 14,000 that are left, at 7,500 a second.
+    bench.run(0, 2.3);
+    expect(bench.admitted).toEqual([id]);
+    bench.run(2.3, 2.5);
+    expect(bench.admitted).toEqual([id, id]);
+  });
+
+  test("whose limit refuses it after its deadline is given up by the queue, and never sees the upstream's refusal", () => {
+    const id = bench.arrive(0, { deadlineS: 10 });
+    expect(bench.refuse(id, 10.1)).toBe(true);
+    expect(bench.shed.get(id)).toMatchObject({ reason: "deadline", status: 429, shouldRetry: true });
+    expect(bench.controller.snapshot(11)).toMatchObject({ waiting: 0, open: 0 });
   });
 
   test("gives back all that it was charged when it is refused", () => {
@@ -330,6 +358,22 @@ describe("an upstream", () => {
     expect(bench.refuse(id, 1, { cause: "spend_cap", retryAfterS: null })).toBe(true);
     expect(bench.admitted).toEqual([id, id]);
     expect(bench.upstreams.get(id)).not.toBe(home);
+  });
+
+  test("whose bucket is nearly empty is not sent all that waits before it can have refused the first", () => {
+    const send = (nowS: number) =>
+      Array.from({ length: 6 }, () => bench.arrive(nowS, { class: "critical", bytes: 400, agent: "important" }));
+    expect(bench.admitted).toEqual(send(0));
+    bench.drain(1);
+    const [first = 0] = send(2);
+    bench.run(2, 2.08);
+    const sent = bench.admitted.length;
+    expect(sent).toBeLessThanOrEqual(9);
+    bench.refuse(first, 2.08, { limits: readings({ input_tokens: 0 }) });
+    bench.run(2.08, 3);
+    expect(bench.admitted).toHaveLength(sent);
+    bench.run(3, 60);
+    expect(bench.admitted).toHaveLength(14);
   });
 
   test("that asks for slower growth is left alone for that time, and refilled slowly", () => {
