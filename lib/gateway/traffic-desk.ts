@@ -94,8 +94,9 @@ export class TrafficDesk {
   /** The upstream refused, or gave no answer. True when the call waits again; else the refusal is the caller's. */
   refused(id: number, group: string, refusal: UpstreamRefusal): boolean {
     if (refusal.status !== null) this.#answered.add(group);
-    const isUnheard = refusal.status === null && this.controller.isAtDownUpstream(id);
-    const attempts = (this.#attempts.get(id) ?? 0) + (isUnheard ? 0 : 1);
+    // An upstream that has answered and gives no answer now is away, or about to be: that is the controller's to judge.
+    const isAway = refusal.status === null && this.#answered.has(group);
+    const attempts = (this.#attempts.get(id) ?? 0) + (isAway ? 0 : 1);
     this.#attempts.set(id, attempts);
     const isFault =
       refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);

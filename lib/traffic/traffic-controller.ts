@@ -169,12 +169,6 @@ export class TrafficController {
     ticket.pool.settle(ticket, ticket.pool.cost(sending.input, output));
   }
 
-  /** Whether a call is out at an upstream that is down. If nobody answers there still, that says nothing of the call. */
-  isAtDownUpstream(id: number): boolean {
-    const sentBy = this.#tickets.get(id)?.sentBy;
-    return sentBy ? this.#upstreams.gate(sentBy.upstream).isDown : false;
-  }
-
   /**
    * The upstream refused before the first byte, or gave no answer. `requeued`: the call waits again, and a pump will say
    * when it goes; else the refusal is the caller's, and the call is over. It is over in any case unless it `mayWait`.
@@ -184,7 +178,8 @@ export class TrafficController {
     if (!ticket?.sentBy) return { requeued: false };
     const { pool } = ticket;
     const { upstream, out } = ticket.sentBy;
-    const isUnheard = refusal.status === null && this.isAtDownUpstream(id);
+    // If nobody answers still at an upstream that is down, that says nothing of the call.
+    const isUnheard = refusal.status === null && this.#upstreams.gate(upstream).isDown;
     ticket.sentBy = null;
     const reservesOutput = out?.mirror.ledger.accounting === "reserve";
     const action = chooseAction(

@@ -187,6 +187,21 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(await records.only()).toMatchObject({ outcome: "failed", refusal: "timeout", status: 504 });
   });
 
+  test("once the first byte is there nothing is timed: a stream may be silent for longer than an answer may take", async () => {
+    const headersMs = 60;
+    const upstream = await startLiveUpstream((req, res) => {
+      req.resume();
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      const [first = "", ...rest] = messageEvents(["Hello"]);
+      res.write(first);
+      setTimeout(() => res.end(rest.join("")), 40 * headersMs);
+    });
+    const { url, records } = await open(upstream, { timeouts: { headersMs } });
+    const answer = await fetch(`${url}/v1/messages`, { method: "POST", body: MESSAGES });
+    expect(await answer.text()).toBe(messageEvents(["Hello"]).join(""));
+    expect(await records.only()).toMatchObject({ outcome: "succeeded", outputTokens: 15 });
+  });
+
   test("a recorder, live view or limit book that fails does not fail the call", async () => {
     const upstream = await startUpstream((res) => {
       res.writeHead(200, { "content-type": "application/json", "anthropic-ratelimit-requests-limit": "5" });

@@ -2,14 +2,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { createAccess } from "../../lib/access/access.ts";
 import { createDatabase } from "../../lib/database/database.ts";
+import { systemClock } from "../../lib/kit/clock.ts";
 import { silentLog } from "../../lib/kit/log.ts";
+import { SecretBox } from "../../lib/kit/secret-box.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import { Drain } from "../../lib/usage/drain.ts";
 import { Spool } from "../../lib/usage/spool.ts";
 import { openTestDatabase, TEST_SECRET_KEY } from "../support/database.ts";
 import { openDoor } from "../support/gateway.ts";
 import { Random } from "../support/random.ts";
+import { startLiveUpstream } from "../support/upstream.ts";
 
 /** How the database behaves at the moment. */
 type Mood = "well" | "refuses" | "silent" | "forgets to answer";
@@ -103,4 +107,58 @@ test("whatever the database does in between, and wherever the process ends, each
   expect((await requestIds()).sort()).toEqual(made.sort());
   expect(new Set(made).size).toBe(600);
   expect(simulator.ledger.sums.calls).toBe(600);
+});
+
+test("an agent's key, caps and budget hold while the database accepts every connection and answers none", async () => {
+  const simulator = await startSimulator({ seed: 4 });
+  onTestFinished(simulator.close);
+  const stored = await openTestDatabase();
+  onTestFinished(stored.close);
+  const hung = await startLiveUpstream(() => {});
+  onTestFinished(hung.close);
+  const state = { isHung: false, asked: 0 };
+  const moody: typeof fetch = (input, init) => {
+    if (!state.isHung) return stored.fetch(input, init);
+    state.asked += 1;
+    return fetch(hung.url, init);
+  };
+  const database = createDatabase({ url: "http://database.test", secretKey: TEST_SECRET_KEY }, { fetch: moody });
+  const folder = mkdtempSync(join(tmpdir(), "headroom-hung-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const spool = new Spool(folder);
+  onTestFinished(() => spool.close());
+  const drain = new Drain({ spool, database, rejectedPath: join(folder, "rejected.jsonl"), log: silentLog });
+  const access = createAccess({
+    ...{ database, clock: systemClock, box: new SecretBox(Buffer.alloc(32, 7)) },
+    builtIn: { baseUrl: simulator.url, apiKey: "sk-ant-upstream" },
+  });
+  await access.load();
+  await access.refresh();
+  const { secret } = await access.agentKeys.create({ name: "steady", requestsPerMinute: 50, dailyBudgetNanoUsd: 1e9 });
+  const door = await openDoor("node", simulator.url, {
+    ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings, apiKey: "sk-ant-upstream" },
+    recorder: { record: (call) => spool.record(call) },
+  });
+  onTestFinished(door.close);
+
+  state.isHung = true;
+  drain.start();
+  const refreshing = access.refresh().catch(() => "gave up");
+  const call = () =>
+    fetch(`${door.url}/v1/messages`, {
+      method: "POST",
+      headers: { "x-api-key": secret, "anthropic-version": "2023-06-01", "content-type": "application/json" },
+      body: JSON.stringify({ model: "claude-opus-5-5", max_tokens: 5, messages: [{ role: "user", content: "hi" }] }),
+    }).then(async (answer) => (await answer.text()) && answer.status);
+  const statuses = await Promise.all(Array.from({ length: 60 }, call));
+  expect(statuses.filter((status) => status === 200)).toHaveLength(50);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10);
+  expect(state.asked).toBeGreaterThan(0);
+  expect(spool.rows).toBe(60);
+
+  // It gives up by itself, and what waited arrives.
+  state.isHung = false;
+  await refreshing;
+  await drain.close();
+  expect(await stored.sql("select request_id from gateway.calls")).toHaveLength(60);
 });
