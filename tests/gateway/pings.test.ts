@@ -220,12 +220,13 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(await row()).toMatchObject({ status: 403, outcome: "refused" });
   });
 
-  test("an upstream that gives no answer is told of as an error event", async () => {
-    const { post, release, row } = await holdCalls(door, (res) => res.destroy());
-    const read = reader(await post({ stream: true }));
+  test("an upstream that gives no answer is asked until the deadline, and that is told of as an error event", async () => {
+    const { post, release, row, upstream } = await holdCalls(door, (res) => res.destroy());
+    const read = reader(await post({ stream: true }, { headers: { "x-headroom-deadline-ms": "2500" } }));
     release();
-    expect(errorIn(await read.rest())).toMatchObject({ error: { type: "api_error" } });
-    expect(await row()).toMatchObject({ status: 502, outcome: "failed", refusal: "upstream_fault" });
+    expect(errorIn(await read.rest())).toMatchObject({ error: { type: "rate_limit_error" } });
+    expect(upstream.received.length).toBeGreaterThan(4);
+    expect(await row()).toMatchObject({ status: 429, outcome: "refused", refusal: "shed" });
   });
 
   test.each([
