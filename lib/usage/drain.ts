@@ -66,11 +66,11 @@ export class Drain {
     if (this.#spool.isRecovered) this.#isRecovered();
     const batch = this.#spool.next(BATCH_ROWS);
     if (!batch) return 0;
-    for (const line of batch.torn) this.#reject(line, "not a whole line");
-    if (batch.rows.length > 0) await this.#insert(batch.rows);
+    if (batch.torn !== null) this.#reject(batch.torn, "not a whole line");
+    else await this.#insert(batch.lines);
     batch.commit();
     this.#lastError = null;
-    return batch.rows.length + batch.torn.length;
+    return Math.max(1, batch.rows);
   }
 
   async #run(): Promise<void> {
@@ -90,16 +90,17 @@ export class Drain {
     }
   }
 
-  async #insert(rows: unknown[]): Promise<void> {
+  async #insert(lines: string): Promise<void> {
     try {
-      await this.#database.call("calls_record", { rows }, Recorded);
+      await this.#database.call("calls_record", { rows: lines }, Recorded);
     } catch (error) {
       // Only what the rows themselves are guilty of; a missing grant or a failing disk is nobody's row's fault.
       if (!(error instanceof AppError) || error.code !== "invalid_input") throw error;
-      if (rows.length === 1) return this.#reject(JSON.stringify(rows[0]), error.message);
+      const rows = lines.split("\n");
+      if (rows.length === 1) return this.#reject(lines, error.message);
       const half = rows.length >> 1;
-      await this.#insert(rows.slice(0, half));
-      await this.#insert(rows.slice(half));
+      await this.#insert(rows.slice(0, half).join("\n"));
+      await this.#insert(rows.slice(half).join("\n"));
     }
   }
 

@@ -23,9 +23,11 @@ const NEWLINE = 0x0a;
 type Segment = { path: string /** Bytes already in the database. */; read: number; size: number };
 
 export type Batch = {
-  rows: unknown[];
-  /** Lines that are no JSON: the torn end of a file whose writer was killed. */
-  torn: string[];
+  /** JSON lines as they stand in the file: the database reads them, here they would be read and written for nothing. */
+  lines: string;
+  rows: number;
+  /** A line that is no JSON: the torn end of a file whose writer was killed. */
+  torn: string | null;
   /** The rows are safe elsewhere. */
   commit(): void;
 };
@@ -117,25 +119,14 @@ export class Spool {
         this.#drop(segment);
         continue;
       }
-      const { lines, bytes } = readLines(segment, max, !current);
-      if (lines.length === 0) return null;
-      const rows: unknown[] = [];
-      const torn: string[] = [];
-      for (const line of lines) {
-        try {
-          rows.push(JSON.parse(line));
-        } catch {
-          torn.push(line);
-        }
-      }
-      return {
-        rows,
-        torn,
-        commit: () => {
-          segment.read += bytes;
-          this.#rows -= lines.length;
-        },
+      const { lines, count, bytes, isEnded } = readLines(segment, max, !current);
+      if (count === 0) return null;
+      const commit = () => {
+        segment.read += bytes;
+        this.#rows -= count;
       };
+      if (isEnded || isJson(lines)) return { lines, rows: count, torn: null, commit };
+      return { lines: "", rows: 0, torn: lines, commit };
     }
     return null;
   }
@@ -194,26 +185,41 @@ export class Spool {
   }
 }
 
-function readLines(segment: Segment, max: number, closed: boolean): { lines: string[]; bytes: number } {
+/** Whole lines, up to `max`; or the last line of a closed file that never got its end. */
+function readLines(
+  segment: Segment,
+  max: number,
+  closed: boolean,
+): { lines: string; count: number; bytes: number; isEnded: boolean } {
   const fd = openSync(segment.path, "r");
   try {
     const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, segment.size - segment.read));
     const length = readSync(fd, buffer, 0, buffer.length, segment.read);
-    const lines: string[] = [];
-    let start = 0;
-    while (lines.length < max) {
-      const end = buffer.subarray(0, length).indexOf(NEWLINE, start);
+    const read = buffer.subarray(0, length);
+    let count = 0;
+    let bytes = 0;
+    while (count < max) {
+      const end = read.indexOf(NEWLINE, bytes);
       if (end < 0) break;
-      lines.push(buffer.toString("utf8", start, end));
-      start = end + 1;
+      count += 1;
+      bytes = end + 1;
     }
     // The writer is gone: a last line without its end will never get one.
-    if (lines.length === 0 && closed && segment.read + length >= segment.size) {
-      return { lines: [buffer.toString("utf8", 0, length)], bytes: length };
+    if (count === 0 && closed && length > 0 && segment.read + length >= segment.size) {
+      return { lines: read.toString("utf8"), count: 1, bytes: length, isEnded: false };
     }
-    return { lines, bytes: start };
+    return { lines: read.toString("utf8", 0, Math.max(0, bytes - 1)), count, bytes, isEnded: true };
   } finally {
     closeSync(fd);
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -103,6 +103,17 @@ export function usageSuite(open: Open): void {
       expect(await agree()).toBe(before);
     });
 
+    test("a batch may come as JSON lines, whose texts may hold line ends and commas", async () => {
+      const calls = [makeCall(), makeCall({ session: 'two\\n"lines", one comma' }), makeCall()];
+      const lines = calls.map((call) => JSON.stringify(call)).join("\n");
+      expect(await open().database.call("calls_record", { rows: lines }, Inserted)).toEqual({ inserted: 3 });
+      expect(await open().database.call("calls_record", { rows: lines }, Inserted)).toEqual({ inserted: 0 });
+      for (const torn of [`${lines}\n{"id":"torn`, `${lines}\n`, `{"not":"an array"}]\n[`, "[]"]) {
+        const sent = open().database.call("calls_record", { rows: torn }, Inserted);
+        await expect(sent).rejects.toMatchObject({ code: "invalid_input" });
+      }
+    });
+
     test("a row of an older gateway, without the newer keys, is taken", async () => {
       const { id, startedAt, agent, upstream, method, endpoint, outcome, latencyMs } = makeCall();
       expect(await record([{ id, startedAt, agent, upstream, method, endpoint, outcome, latencyMs }])).toEqual({
