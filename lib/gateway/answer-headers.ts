@@ -30,10 +30,10 @@ export function readAnswerHeaders(raw: unknown): AnswerHeaders {
     date: null,
   };
   let nominated: string | null = null;
-  const fields = toStrings(raw);
+  const fields: readonly unknown[] = Array.isArray(raw) ? raw : [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
-    const rawName = fields[at] ?? "";
-    const value = fields[at + 1] ?? "";
+    const rawName = textOf(fields[at]);
+    const value = textOf(fields[at + 1]);
     const name = rawName.toLowerCase();
     switch (name) {
       case "connection":
@@ -79,5 +79,9 @@ export function withoutRateLimits(rawHeaders: readonly string[]): string[] {
 /** Header bytes are Latin-1 on the wire; decoding them so keeps every byte. */
 export function toStrings(raw: unknown): string[] {
   if (!Array.isArray(raw)) return [];
-  return raw.map((part: unknown) => (Buffer.isBuffer(part) ? part.toString("latin1") : String(part)));
+  return raw.map(textOf);
+}
+
+function textOf(part: unknown): string {
+  return Buffer.isBuffer(part) ? part.toString("latin1") : String(part);
 }

@@ -1,5 +1,5 @@
 import { getPool, type Limiter, publishedLimits, type Tier } from "../anthropic/pools.ts";
-import type { Clock } from "../kit/clock.ts";
+import { type Clock, isoTime } from "../kit/clock.ts";
 import { forecastEmpty, secondsToFull } from "./forecast.ts";
 import { type Place, poolKey } from "./place.ts";
 import type { LimiterState, LimitRecord, PoolState } from "./schema.ts";
@@ -47,8 +47,9 @@ export class LimitBook {
   /** Takes the limits of one answer; `sentAtMs` is when its call went to the upstream. Older news than known is dropped. */
   observe(place: Place, observed: readonly ObservedLimit[], sentAtMs: number): void {
     const { upstream, pool } = place;
-    const observedAt = new Date(sentAtMs).toISOString();
-    const common = { upstream, pool, source: "header", observedAt, observedMs: sentAtMs } as const;
+    const observedAt = isoTime(sentAtMs);
+    const source = "header";
+    const observedMs = sentAtMs;
     let key = poolKey(place);
     let lastLane = place.lane;
     // Every answer brings four of these: what they share is worked out once.
@@ -57,7 +58,19 @@ export class LimitBook {
         key = poolKey({ upstream, pool, lane });
         lastLane = lane;
       }
-      this.#put(key, { ...common, lane, limiter, limit, remaining, resetAt }, true);
+      const entry = {
+        upstream,
+        pool,
+        lane,
+        limiter,
+        limit,
+        remaining,
+        resetAt,
+        source,
+        observedAt,
+        observedMs,
+      } as const;
+      this.#put(key, entry, true);
     }
   }
 

@@ -21,8 +21,8 @@ export class BurstCurve {
     const elapsedS = Math.max(0, nowS - this.#nowS);
     this.#nowS = Math.max(this.#nowS, nowS);
     const fade = Math.exp(-elapsedS / MEMORY_S);
-    for (const [index, leak] of LEAKS.entries()) {
-      const left = Math.max(0, at(this.#fill, index) - leak * rate * elapsedS);
+    for (let index = 0; index < LEAKS.length; index += 1) {
+      const left = Math.max(0, at(this.#fill, index) - at(LEAKS, index) * rate * elapsedS);
       const fill = Math.min(capacity, left + criticalTokens);
       this.#fill[index] = fill;
       this.#peak[index] = Math.max(at(this.#peak, index) * fade, fill);
@@ -37,8 +37,8 @@ export class BurstCurve {
   /** The most that may be asked for within `seconds`; the curve rises and bends down. */
   within(seconds: number, rate: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const [index, leak] of LEAKS.entries()) {
-      least = Math.min(least, at(this.#peak, index) + leak * rate * seconds);
+    for (let index = 0; index < LEAKS.length; index += 1) {
+      least = Math.min(least, at(this.#peak, index) + at(LEAKS, index) * rate * seconds);
     }
     return least;
   }

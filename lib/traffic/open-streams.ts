@@ -47,10 +47,7 @@ export class OpenStreams {
 
   begin(shape: CallShape, maxTokens: number, streams: boolean, expected: number, nowS: number): OpenStream {
     const flow = { produced: 0, remaining: expected, tokensPerS: shape.tokensPerS, delayS: 0.8 };
-    const stream: OpenStream = {
-      ...{ shape, maxTokens, streams, flow },
-      ...{ sentS: nowS, firstByteS: null, produced: 0, charged: 0 },
-    };
+    const stream = { shape, maxTokens, sentS: nowS, streams, firstByteS: null, produced: 0, charged: 0, flow };
     this.#streams.add(stream);
     this.held += maxTokens;
     addFlow(this.drain, flow, this.#ledger.accounting, 1);

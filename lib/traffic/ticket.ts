@@ -81,17 +81,37 @@ export type Ticket = {
 
 /** A ticket for a call that arrives now. */
 export function issueTicket(of: Pick<Ticket, "id" | "call" | "pool" | "shape">, nowS: number): Ticket {
-  const { call, pool } = of;
+  const { id, call, pool, shape } = of;
+  const { input, output } = pool.estimate(of);
   const index = classIndex(call.class);
   const waitS = Math.min(call.deadlineS ?? DEADLINES_S[index], LONGEST_WAIT_S);
+  // Written out: one is made for every call, and spreading costs more than all the rest of it.
   return {
-    ...of,
-    ...{ class: index, arrivedS: nowS, deadlineS: nowS + waitS, position: pool.position(index) },
+    id,
+    call,
+    class: index,
+    pool,
+    shape,
     agentQueue: pool.queue.agentQueue(call.agent, index, call.weight ?? 1),
+    arrivedS: nowS,
+    deadlineS: nowS + waitS,
+    position: pool.position(index),
     ownCredential: call.ownCredential ?? false,
-    ...pool.estimate(of),
-    ...{ estimatedS: nowS, hasTaughtInput: false, notBefore: null, readyS: 0, attempts: 0, failures: 0 },
-    ...{ heldBy: null, wouldWaitS: null, sentBy: null, charged: 0, leastInput: 0 },
-    ...{ deadlineEntry: null, previous: null, next: null },
+    input,
+    output,
+    estimatedS: nowS,
+    hasTaughtInput: false,
+    notBefore: null,
+    readyS: 0,
+    attempts: 0,
+    failures: 0,
+    heldBy: null,
+    wouldWaitS: null,
+    sentBy: null,
+    charged: 0,
+    leastInput: 0,
+    deadlineEntry: null,
+    previous: null,
+    next: null,
   };
 }
