@@ -192,7 +192,7 @@ async function stored(dataDir: string, checkpoint: boolean): Promise<{ calls: nu
       (select sum(calls) from gateway.usage_1h)::int as hours,
       (select sum(output_tokens) from gateway.calls)::text as output,
       (select sum(output_tokens) from gateway.usage_1h)::text as output_hours,
-      (select count(*) from gateway.calls where outcome in ('succeeded', 'partial'))::int as answered,
+      (select count(*) from gateway.calls where outcome in ('succeeded', 'partial') and not cache_hit)::int as answered,
       (select sum(n) from gateway.latency_hist_1m where metric = 'latency')::int as histogram,
       (select sum(n) from gateway.latency_hist_1h where metric = 'latency')::int as histogram_hours`),
   );
