@@ -265,6 +265,10 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#held = null;
     this.#controller = null;
     const status = held?.status ?? null;
+    const client = this.#departure?.sender?.client;
+    const failure = client?.explain(error);
+    // Said of every time, for the call may wait until its deadline without its client ever hearing of it.
+    this.#context.log.warn({ host: client?.host, code: failure?.code }, "the upstream gave no answer");
     if (this.#departure?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
     if (held !== null) {
       // A refusal that broke off in its midst: what came of it goes on, and is cut there.
@@ -272,11 +276,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
       this.onResponseError(controller, error);
       return;
     }
-    const client = this.#departure?.sender?.client;
-    if (!client) return;
-    const failure = client.explain(error);
-    this.#context.log.warn({ host: client.host, code: failure.code }, "the upstream gave no answer");
-    this.refuse(failure.answer);
+    if (failure) this.refuse(failure.answer);
   }
 
   /** The upstream has refused: the call waits for another turn, or the refusal goes to the client as it came. */
