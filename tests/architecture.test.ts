@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 /** The folders of `lib/` in import order: a file imports only from its own folder and those above it. */
 const ORDER = [
   "kit",
+  "http1",
   "settings",
   "anthropic",
   "traffic",

@@ -16,10 +16,10 @@ export type AnswerHeaders = {
 };
 
 /**
- * Reads the headers as undici has them raw: bytes or strings, names and values in turn. All but the connection's own
- * fields go to the client as they came, duplicates and spelling included.
+ * Reads the headers, names and values in turn. All but the connection's own fields go to the client as they came,
+ * duplicates and spelling included.
  */
-export function readAnswerHeaders(raw: unknown): AnswerHeaders {
+export function readAnswerHeaders(rawHeaders: readonly string[]): AnswerHeaders {
   const read: AnswerHeaders = {
     forwarded: [],
     isEventStream: false,
@@ -30,10 +30,9 @@ export function readAnswerHeaders(raw: unknown): AnswerHeaders {
     date: null,
   };
   let nominated: string | null = null;
-  const fields: readonly unknown[] = Array.isArray(raw) ? raw : [];
-  for (let at = 0; at + 1 < fields.length; at += 2) {
-    const rawName = textOf(fields[at]);
-    const value = textOf(fields[at + 1]);
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const rawName = rawHeaders[at] ?? "";
+    const value = rawHeaders[at + 1] ?? "";
     const name = rawName.toLowerCase();
     switch (name) {
       case "connection":
@@ -74,14 +73,4 @@ export function withoutRateLimits(rawHeaders: readonly string[]): string[] {
     if (!RATE_LIMIT.test(name)) kept.push(name, rawHeaders[at + 1] ?? "");
   }
   return kept;
-}
-
-/** Header bytes are Latin-1 on the wire; decoding them so keeps every byte. */
-export function toStrings(raw: unknown): string[] {
-  if (!Array.isArray(raw)) return [];
-  return raw.map(textOf);
-}
-
-function textOf(part: unknown): string {
-  return Buffer.isBuffer(part) ? part.toString("latin1") : String(part);
 }

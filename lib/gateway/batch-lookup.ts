@@ -1,5 +1,5 @@
-import type { Dispatcher } from "undici";
 import { parseValue } from "../anthropic/json-scan.ts";
+import type { Flow, ResponseHandler } from "../http1/response-handler.ts";
 import type { BatchBook } from "./batch-book.ts";
 import { BATCHES } from "./endpoint.ts";
 import type { UpstreamClient } from "./upstream-client.ts";
@@ -28,28 +28,33 @@ export function lookUpBatch(options: {
     }
     const chunks: Buffer[] = [];
     let bytes = 0;
-    let patience: NodeJS.Timeout | undefined;
+    let flow: Flow | null = null;
+    const giveUp = () => {
+      flow?.abort();
+      done();
+    };
+    const patience = setTimeout(giveUp, PATIENCE_MS);
     const done = () => {
       clearTimeout(patience);
       resolve();
     };
-    const handler: Dispatcher.DispatchHandler = {
-      onRequestStart(controller) {
-        patience = setTimeout(() => controller.abort(new Error("the batch was not looked up in time")), PATIENCE_MS);
+    const handler: ResponseHandler = {
+      onStart(begun) {
+        flow = begun;
       },
-      onResponseStart(controller, status) {
-        if (status >= 300) controller.abort(new Error(`the batch was answered with ${status}`));
+      onHead(status) {
+        if (status >= 300) giveUp();
       },
-      onResponseData(controller, chunk) {
+      onData(chunk) {
         bytes += chunk.length;
-        if (bytes > MAX_BYTES) controller.abort(new Error("no batch is that long"));
+        if (bytes > MAX_BYTES) giveUp();
         else chunks.push(chunk);
       },
-      onResponseEnd() {
+      onEnd() {
         batches.learn(parseValue(Buffer.concat(chunks)));
         done();
       },
-      onResponseError: done,
+      onError: done,
     };
     const target = `${BATCHES}/${batchId}`;
     client.dispatch({ method: "GET", target, headers, body: null, contentLength: null }, handler);

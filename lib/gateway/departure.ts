@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import type { Dispatcher } from "undici";
+import type { ResponseHandler } from "../http1/response-handler.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Shed } from "../traffic/shed.ts";
 import type { CallBook } from "./call-book.ts";
@@ -33,7 +33,7 @@ export type OutgoingBody = {
 };
 
 /** Takes the answer, or is told that there will be none. */
-export type Traveller = Dispatcher.DispatchHandler & { refuse(answer: OwnAnswer): void };
+export type Traveller = ResponseHandler & { refuse(answer: OwnAnswer): void };
 
 /**
  * How a call gets out: by which way, at whose turn, again when the upstream refuses before an answer has begun, and,

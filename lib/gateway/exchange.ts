@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
-import type { Dispatcher } from "undici";
 import { classifyRefusal } from "../anthropic/error-detail.ts";
-import { type AnswerHeaders, readAnswerHeaders, toStrings, withoutRateLimits } from "./answer-headers.ts";
+import { Http1Error } from "../http1/errors.ts";
+import type { Flow, ResponseHandler } from "../http1/response-handler.ts";
+import { type AnswerHeaders, readAnswerHeaders, withoutRateLimits } from "./answer-headers.ts";
 import { BatchAnswerSink } from "./batch-answer-sink.ts";
 import { lookUpBatch } from "./batch-lookup.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
@@ -36,7 +37,7 @@ const MAX_BODY_BYTES = 40 * 1024 * 1024;
  * a meter reads along. The call is recorded before the client can see the end of its answer, so that what a client has
  * whole is in the books, whatever happens next.
  */
-export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
+export class Exchange implements ClientEvents, ResponseHandler {
   readonly #context: GatewayContext;
   readonly #arrival: Arrival;
   readonly #sink: Sink;
@@ -52,13 +53,14 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
   #cache: CachePass | null = null;
   #replay: Replay | null = null;
   #held: HeldAnswer | null = null;
-  #controller: Dispatcher.DispatchController | null = null;
+  #flow: Flow | null = null;
   #hasAnswer = false;
   #answerLength: number | null = null;
   #answerBytes = 0;
   #decoder: Passage | null = null;
   #decoding = 0;
-  #ended = false;
+  /** The trailers of an answer that has come to its end. */
+  #ended: string[] | null = null;
   #isClientFull = false;
   #done = false;
 
@@ -111,7 +113,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#done) return;
     this.#record({ kind: this.#hasAnswer ? "cut" : "abandoned" });
     this.#finish();
-    this.#controller?.abort(new Error("the call was broken off"));
+    this.#flow?.abort();
   }
 
   /** Breaks the call off on both sides. */
@@ -170,18 +172,18 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#departure.depart();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#done) controller.abort(new Error("the call was broken off"));
+  onStart(flow: Flow): void {
+    this.#flow = flow;
+    if (this.#done) flow.abort();
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _: unknown, reason = ""): void {
+  onInterim(status: number, rawHeaders: string[]): void {
+    if (!this.#done) this.#sink.inform(status, rawHeaders);
+  }
+
+  onHead(status: number, reason: string, rawHeaders: string[]): void {
     if (this.#done) return;
-    if (status < 200) {
-      this.#sink.inform(status, toStrings(controller.rawHeaders));
-      return;
-    }
-    const answer = readAnswerHeaders(controller.rawHeaders);
+    const answer = readAnswerHeaders(rawHeaders);
     const sender = this.#departure?.sender;
     if (this.#endpoint.kind === "messages" && sender) {
       this.#book.belongsTo(this.#context.upstreams.learn(sender, answer.organizationId));
@@ -206,7 +208,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     const fault = this.#waiting?.faultOf(status, answer) ?? null;
     if (fault !== null) {
       this.refuse(fault, status);
-      this.#controller?.abort(new Error("the answer cannot be passed on"));
+      this.#flow?.abort();
       return;
     }
     const isStripped = this.#context.settings.current.rateLimitHeaders === "strip";
@@ -214,46 +216,46 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     this.#sink.start(status, reason, this.#marked(forwarded));
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onData(chunk: Buffer): void {
     if (this.#done) return;
     if (this.#held !== null) {
       // Longer than any refusal is: whatever it be, it goes on as it comes.
-      if (!this.#held.push(chunk)) this.#passOn(this.#held, controller);
+      if (!this.#held.push(chunk)) this.#passOn(this.#held);
       return;
     }
     if (this.#decoder === null) {
       this.#book.meter.push(chunk);
-      this.#forward(controller, chunk);
+      this.#forward(chunk);
       return;
     }
     // One chunk at a time; an upstream that closes its connection may hand over the rest all the same.
     this.#decoding += 1;
-    controller.pause();
+    this.#flow?.pause();
     this.#decoder.pass(chunk, () => {
       this.#decoding -= 1;
       if (this.#done) return;
-      this.#forward(controller, chunk);
+      this.#forward(chunk);
       if (this.#decoding > 0) return;
-      if (this.#ended) this.onResponseEnd(controller);
+      if (this.#ended !== null) this.onEnd(this.#ended);
       else this.#resumeUpstream();
     });
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
+  onEnd(rawTrailers: string[]): void {
     if (this.#held !== null && !this.#done) {
-      this.#judge(this.#held, controller);
+      this.#judge(this.#held, rawTrailers);
       return;
     }
-    this.#ended = true;
+    this.#ended = rawTrailers;
     if (this.#done || this.#decoding > 0) return;
     this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
     this.#cache?.ended();
-    this.#sink.end(toStrings(controller.rawTrailers));
+    this.#sink.end(rawTrailers);
     this.#arrival.body.discard();
   }
 
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     if (this.#done) return;
     if (this.#hasAnswer) {
       this.#record({ kind: "cut" });
@@ -263,7 +265,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     }
     const held = this.#held;
     this.#held = null;
-    this.#controller = null;
+    this.#flow = null;
     const status = held?.status ?? null;
     const client = this.#departure?.sender?.client;
     const failure = client?.explain(error);
@@ -272,32 +274,32 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     if (this.#departure?.refused({ status, cause: causeOf(error), retryAfterS: null, limits: {} })) return;
     if (held !== null) {
       // A refusal that broke off in its midst: what came of it goes on, and is cut there.
-      this.#passOn(held, controller);
-      this.onResponseError(controller, error);
+      this.#passOn(held);
+      this.onError(error);
       return;
     }
     if (failure) this.refuse(failure.answer);
   }
 
   /** The upstream has refused: the call waits for another turn, or the refusal goes to the client as it came. */
-  #judge(held: HeldAnswer, controller: Dispatcher.DispatchController): void {
+  #judge(held: HeldAnswer, rawTrailers: string[]): void {
     held.read((error) => {
       if (this.#done) return;
       const limits = readingsOf(this.#book.observed(held.headers), this.#book.request.lane, held.headers.date);
       const cause = classifyRefusal(held.status, error, this.#book.rateLimitHeaders, this.#book.request.lane);
-      this.#controller = null;
+      this.#flow = null;
       this.#held = null;
       const { status, retryAfterS } = held;
       if (this.#departure?.refused({ status, cause, retryAfterS, limits })) return;
-      this.#passOn(held, controller);
-      this.onResponseEnd(controller);
+      this.#passOn(held);
+      this.onEnd(rawTrailers);
     });
   }
 
-  #passOn(held: HeldAnswer, controller: Dispatcher.DispatchController): void {
+  #passOn(held: HeldAnswer): void {
     this.#held = null;
     this.#begin(held.status, held.reason, held.headers);
-    for (const chunk of held.chunks) this.onResponseData(controller, chunk);
+    for (const chunk of held.chunks) this.onData(chunk);
   }
 
   #isWhole(): boolean {
@@ -340,7 +342,7 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     return new LateDecoder(found, decoder, (decoded) => meter.push(decoded));
   }
 
-  #forward(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  #forward(chunk: Buffer): void {
     this.#answerBytes += chunk.length;
     this.#cache?.passed(chunk);
     this.#book.passed(chunk.length, this.#pass);
@@ -349,11 +351,11 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
     }
     if (this.#sink.write(chunk)) return;
     this.#isClientFull = true;
-    controller.pause();
+    this.#flow?.pause();
   }
 
   #resumeUpstream(): void {
-    if (!this.#isClientFull && this.#decoding === 0 && !this.#done) this.#controller?.resume();
+    if (!this.#isClientFull && this.#decoding === 0 && !this.#done) this.#flow?.resume();
   }
 
   #marked(rawHeaders: string[]): string[] {
@@ -387,5 +389,5 @@ export class Exchange implements ClientEvents, Dispatcher.DispatchHandler {
 
 /** An upstream that took too long would take as long again; one that gave no answer may give the next. */
 function causeOf(error: Error): "timeout" | null {
-  return "code" in error && error.code === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : null;
+  return error instanceof Http1Error && error.code === "HTTP1_HEADERS_TIMEOUT" ? "timeout" : null;
 }

@@ -1,5 +1,6 @@
-import { Readable } from "node:stream";
-import { type Dispatcher, Pool } from "undici";
+import type { Readable } from "node:stream";
+import { Http1Client } from "../http1/client.ts";
+import type { ResponseHandler } from "../http1/response-handler.ts";
 import { CollectedBody } from "./collected-body.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
 
@@ -25,8 +26,8 @@ export type UpstreamRequest = {
   contentLength: string | null;
 };
 
-/** Bodies from here on are let go of once they are sent. */
-const LARGE_BODY_BYTES = 16 * 1024;
+/** Below the idle time of common front ends, so that a call seldom meets a connection that is being closed. */
+const KEEP_ALIVE_MS = 30_000;
 
 /**
  * Connections to an upstream. HTTP/1.1 on purpose: names keep their spelling and order, one call's broken connection
@@ -36,7 +37,7 @@ const LARGE_BODY_BYTES = 16 * 1024;
 export class UpstreamClient {
   /** Such as `api.anthropic.com`. */
   readonly host: string;
-  readonly #pool: Pool;
+  readonly #http: Http1Client;
   readonly #timeouts: UpstreamTimeouts;
   readonly #setting: string;
   readonly #prefix: string;
@@ -48,34 +49,14 @@ export class UpstreamClient {
     this.#timeouts = timeouts;
     this.#setting = setting;
     this.#prefix = url.pathname.replace(/\/+$/, "");
-    this.#pool = new Pool(url.origin, {
-      connections: null,
-      pipelining: 1,
-      allowH2: false,
-      connectTimeout: timeouts.connectMs,
-      headersTimeout: timeouts.headersMs,
-      bodyTimeout: 0,
-      maxHeaderSize: 64 * 1024,
-      // Below the idle time of common front ends, so that a call seldom meets a connection that is being closed.
-      keepAliveTimeout: 30_000,
-    });
+    const { connectMs, headersMs } = timeouts;
+    this.#http = new Http1Client(url.origin, { connectMs, headersMs, keepAliveMs: KEEP_ALIVE_MS });
   }
 
-  dispatch(
-    { method, target, headers, body, contentLength }: UpstreamRequest,
-    handler: Dispatcher.DispatchHandler,
-  ): void {
-    const path = this.#prefix + target;
-    const request = { method, path, headers };
-    if (!(body instanceof CollectedBody)) {
-      if (contentLength !== null) headers.push("content-length", contentLength);
-      this.#pool.dispatch({ ...request, body }, handler);
-    } else if (body.length < LARGE_BODY_BYTES) {
-      this.#pool.dispatch({ ...request, body: body.whole() }, handler);
-    } else {
-      headers.push("content-length", String(body.length));
-      this.#pool.dispatch({ ...request, body: sendOnce(body) }, handler);
-    }
+  dispatch({ method, target, headers, body, contentLength }: UpstreamRequest, handler: ResponseHandler): void {
+    const length = contentLength === null ? null : Number(contentLength);
+    const sent = body instanceof CollectedBody ? body.chunks : body;
+    this.#http.dispatch({ method, target: this.#prefix + target, headers, body: sent, contentLength: length }, handler);
   }
 
   /** What to tell the client of a call that failed before any answer came. */
@@ -86,27 +67,13 @@ export class UpstreamClient {
 
   /** Takes no more calls, and is gone once the last has ended. */
   async retire(): Promise<void> {
-    await this.#pool.close();
+    await this.#http.close();
   }
 
   /** Ends every connection, used or not. */
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#http.destroy();
   }
-}
-
-/**
- * A body that is gone once it is sent. undici holds a request with its body until the answer has ended, and with a
- * thousand streams open that would be a thousand prompts in memory.
- */
-function sendOnce({ chunks }: CollectedBody): Readable {
-  const rest = [...chunks].reverse();
-  return new Readable({
-    highWaterMark: 0,
-    read() {
-      this.push(rest.pop() ?? null);
-    },
-  });
 }
 
 /** Why no answer came, for the one who called: what happened at which host, and what to check. */
@@ -117,12 +84,12 @@ function explain(
 ): OwnAnswer {
   const check = `check ${setting} and that this machine can reach that host`;
   switch (code) {
-    case "UND_ERR_INVALID_ARG":
-    case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
+    case "HTTP1_REQUEST":
+    case "HTTP1_BODY_LENGTH":
       return ownAnswers.unforwardable(`This request cannot be forwarded: ${error.message}.`);
-    case "UND_ERR_HEADERS_TIMEOUT":
+    case "HTTP1_HEADERS_TIMEOUT":
       return ownAnswers.timedOut(`The upstream ${host} did not answer within ${headersMs / 1000} s.`);
-    case "UND_ERR_CONNECT_TIMEOUT":
+    case "HTTP1_CONNECT_TIMEOUT":
     case "ETIMEDOUT":
       return ownAnswers.unreachable(
         `There was no connection to the upstream ${host} within ${connectMs / 1000} s: ${check}.`,
@@ -132,11 +99,15 @@ function explain(
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return ownAnswers.unreachable(`The name of the upstream ${host} cannot be resolved (${code}): ${check}.`);
-    case "UND_ERR_SOCKET":
+    case "HTTP1_CLOSED":
     case "ECONNRESET":
     case "EPIPE":
       return ownAnswers.unreachable(
         `The upstream ${host} closed the connection before it answered: try again, and if that does not help, ${check}.`,
+      );
+    case "HTTP1_RESPONSE":
+      return ownAnswers.unreachable(
+        `What the upstream ${host} sent is not an HTTP answer (${error.message}): ${check}.`,
       );
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|TLS|SSL/.test(code)) {

@@ -337,12 +337,13 @@ test("many calls at once on one gateway do not mix", async () => {
 
 test("what the client has whole is recorded, even if the process is killed at that moment", async () => {
   // The record must be there when the last bytes leave, so it is looked at from inside the very write.
-  const events = messageEvents(["Hello"]);
+  const [firstEvent = "", ...otherEvents] = messageEvents(["Hello"]);
+  const hasFirst = Promise.withResolvers<void>();
   const upstream = await startUpstream((res, { headers }) => {
     if (headers["x-want"] === "stream") {
       res.writeHead(200, { "content-type": "text/event-stream" });
-      for (const event of events) res.write(event);
-      res.end();
+      res.write(firstEvent);
+      void hasFirst.promise.then(() => res.end(otherEvents.join("")));
     } else {
       res.writeHead(200, { "content-type": "application/json", "content-length": "2" });
       res.end("{}");
@@ -356,6 +357,7 @@ test("what the client has whole is recorded, even if the process is killed at th
     const write = res.write.bind(res);
     res.write = ((chunk: Buffer, ...rest: []) => {
       seen.push(`${door.records.calls.length} recorded: ${chunk.toString().slice(0, 20)}`);
+      hasFirst.resolve();
       return write(chunk, ...rest);
     }) as typeof res.write;
     door.gateway.handleNode(req, res);
