@@ -1,3 +1,4 @@
+import { lowerCase } from "../http1/field-names.ts";
 import type { Lane, Limiter } from "./pools.ts";
 
 /**
@@ -34,8 +35,6 @@ const NAMES = FAMILIES.map((family) => ({
   resetName: `${family.prefix}-reset`,
 }));
 
-const KEPT = /^(?:anthropic-(?:ratelimit|priority|fast)-|retry-after(?:-ms)?$)/;
-const X_RATE_LIMIT = "x-ratelimit-";
 const MAX_KEPT = 100;
 
 /**
@@ -51,12 +50,11 @@ export function rateLimitHeaderValues(
   let kept = 0;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const raw = rawHeaders[at] ?? "";
-    // Most headers are something else: the first character settles it without a regular expression.
+    // Most headers are something else: the first character settles it.
     const first = raw.charCodeAt(0) | 0x20;
     if (first !== 0x61 && first !== 0x72 && (first !== 0x78 || !options.chat)) continue;
-    const name = raw.toLowerCase();
-    if (!KEPT.test(name) && !name.startsWith(X_RATE_LIMIT)) continue;
-    if (name in values || kept >= MAX_KEPT) continue;
+    const name = lowerCase(raw);
+    if (!isKept(name) || values[name] !== undefined || kept >= MAX_KEPT) continue;
     values[name] = rawHeaders[at + 1] ?? "";
     kept += 1;
   }
@@ -78,6 +76,17 @@ export function parseRateLimitHeaders(values: Readonly<Record<string, string>>):
     });
   }
   return observed;
+}
+
+function isKept(name: string): boolean {
+  return (
+    name.startsWith("anthropic-ratelimit-") ||
+    name.startsWith("anthropic-priority-") ||
+    name.startsWith("anthropic-fast-") ||
+    name.startsWith("x-ratelimit-") ||
+    name === "retry-after" ||
+    name === "retry-after-ms"
+  );
 }
 
 function parseCount(value: string | undefined): number | null {

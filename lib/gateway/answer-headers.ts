@@ -1,3 +1,4 @@
+import { lowerCase } from "../http1/field-names.ts";
 import { HOP_BY_HOP, removeNominated } from "./hop-by-hop.ts";
 
 const RATE_LIMIT = /^(?:anthropic-(?:ratelimit|priority|fast)|x-ratelimit)-/i;
@@ -33,7 +34,7 @@ export function readAnswerHeaders(rawHeaders: readonly string[]): AnswerHeaders 
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const rawName = rawHeaders[at] ?? "";
     const value = rawHeaders[at + 1] ?? "";
-    const name = rawName.toLowerCase();
+    const name = lowerCase(rawName);
     switch (name) {
       case "connection":
         nominated = nominated === null ? value : `${nominated},${value}`;

@@ -1,3 +1,4 @@
+import { lowerCase } from "../http1/field-names.ts";
 import { HOP_BY_HOP, removeNominated } from "./hop-by-hop.ts";
 
 /** A call's headers, read in one pass: what goes on to the upstream, and what Headroom itself wants to know. */
@@ -56,7 +57,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const rawName = rawHeaders[at] ?? "";
     const value = rawHeaders[at + 1] ?? "";
-    const name = rawName.toLowerCase();
+    const name = lowerCase(rawName);
     switch (name) {
       case "x-api-key":
         read.apiKey ??= value;

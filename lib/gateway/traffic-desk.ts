@@ -1,5 +1,5 @@
 import type { ObservedLimit } from "../anthropic/rate-limit-headers.ts";
-import type { Clock } from "../kit/clock.ts";
+import { type Clock, parseTime } from "../kit/clock.ts";
 import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Explanation, TrafficMode, TrafficSnapshot } from "../traffic/schema.ts";
@@ -185,10 +185,10 @@ export class TrafficDesk {
 
 /** Limits as the controller takes them: `reset` by the upstream's own clock, for the local one may be off. */
 export function readingsOf(observed: readonly ObservedLimit[], lane: string, date: string | null): LimitReadings {
-  const dateMs = date === null ? Number.NaN : Date.parse(date);
+  const dateMs = date === null ? Number.NaN : parseTime(date);
   const readings: LimitReadings = {};
   for (const { lane: of, limiter, limit, remaining, resetAt } of observed) {
-    const resetInS = resetAt === null ? Number.NaN : (Date.parse(resetAt) - dateMs) / 1000;
+    const resetInS = resetAt === null ? Number.NaN : (parseTime(resetAt) - dateMs) / 1000;
     if (of !== lane || remaining === null || Number.isNaN(resetInS)) continue;
     readings[limiter] = { limit, remaining, resetInS };
   }

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { Http1Error } from "./errors.ts";
+import { knownName } from "./field-names.ts";
 
 export type Http1Request = {
   method: string;
@@ -41,7 +42,8 @@ export function renderHead(request: Http1Request, host: string): RequestHead {
   for (let at = 0; at + 1 < headers.length; at += 2) {
     const name = headers[at] ?? "";
     const value = headers[at + 1] ?? "";
-    if (!TOKEN.test(name)) throw new Http1Error("HTTP1_REQUEST", "the name of one of its headers is not a token");
+    if (knownName(name) === null)
+      throw new Http1Error("HTTP1_REQUEST", "the name of one of its headers is not a token");
     if (!VALUE.test(value))
       throw new Http1Error("HTTP1_REQUEST", `its header ${name} has characters that none may have`);
     head += `${name}: ${value}\r\n`;

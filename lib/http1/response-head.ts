@@ -1,4 +1,5 @@
 import { Http1Error } from "./errors.ts";
+import { knownName, lowerCase } from "./field-names.ts";
 
 /** How the body of an answer is delimited (RFC 9112, 6.3): by its length, in chunks, or by the connection's end. */
 export type BodyFraming = number | "chunked" | "close";
@@ -16,7 +17,6 @@ export type ResponseHead = {
 };
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** Not a bare CR or LF: readers that disagree on line ends read different answers. */
 const FORBIDDEN = /[^\t\x20-\x7e\x80-\xff]/;
 
@@ -40,17 +40,21 @@ export function parseResponseHead(text: string, method: string): ResponseHead {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? "";
     const value = rawHeaders[at + 1] ?? "";
-    // Most names are of other lengths, and are not looked at.
-    if (name.length === 14 && name.toLowerCase() === "content-length") {
-      if (length !== null || !/^\d{1,15}$/.test(value)) throw malformed("its content-length is not one number");
-      length = Number(value);
-    } else if (name.length === 17 && name.toLowerCase() === "transfer-encoding") {
-      coding = coding === null ? value : `${coding},${value}`;
-    } else if (name.length !== 10) continue;
-    else if (name.toLowerCase() === "connection") connection += `,${value.toLowerCase()}`;
-    else if (name.toLowerCase() === "keep-alive") {
-      keepAliveS = Number(/(?:^|[\s,;])timeout\s*=\s*"?(\d{1,9})/i.exec(value)?.[1] ?? Number.NaN);
-      if (Number.isNaN(keepAliveS)) keepAliveS = null;
+    switch (lowerCase(name)) {
+      case "content-length":
+        if (length !== null || !/^\d{1,15}$/.test(value)) throw malformed("its content-length is not one number");
+        length = Number(value);
+        break;
+      case "transfer-encoding":
+        coding = coding === null ? value : `${coding},${value}`;
+        break;
+      case "connection":
+        connection += `,${value.toLowerCase()}`;
+        break;
+      case "keep-alive": {
+        const timeout = /(?:^|[\s,;])timeout\s*=\s*"?(\d{1,9})/i.exec(value)?.[1];
+        if (timeout !== undefined) keepAliveS = Number(timeout);
+      }
     }
   }
   if (coding !== null && length !== null) throw malformed("it has both a content-length and a transfer-encoding");
@@ -70,9 +74,9 @@ export function parseFields(text: string, at: number): string[] {
     if (end < 0) end = text.length;
     const colon = text.indexOf(":", start);
     if (colon < 0 || colon > end) throw malformed("a header of it has no colon");
-    const name = text.slice(start, colon);
+    const name = knownName(text.slice(start, colon));
     // An empty name, one with a space before its colon, and a line that continues the one before it (RFC 9112, 5).
-    if (!NAME.test(name)) throw malformed("the name of a header of it is not a token");
+    if (name === null) throw malformed("the name of a header of it is not a token");
     const value = trimmed(text, colon + 1, end);
     if (FORBIDDEN.test(value)) throw malformed("a header of it has control characters");
     fields.push(name, value);

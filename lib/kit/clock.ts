@@ -22,6 +22,22 @@ export function isoTime(ms: number): string {
   return new SystemDate(ms).toISOString();
 }
 
+const MAX_TIMES = 100;
+const times = new Map<string, number>();
+
+/**
+ * A time as text in milliseconds since the Unix epoch, NaN for what is none. Reading one takes a microsecond, and the
+ * answers of a second share theirs: the last few are remembered.
+ */
+export function parseTime(text: string): number {
+  const known = times.get(text);
+  if (known !== undefined) return known;
+  const ms = SystemDate.parse(text);
+  if (times.size >= MAX_TIMES) times.clear();
+  times.set(text, ms);
+  return ms;
+}
+
 /** A clock that moves only when told to: for tests and for simulations in virtual time. */
 export class ManualClock implements Clock {
   #now: number;

@@ -36,7 +36,7 @@ export class LimitBook {
   readonly #use: UseSource;
   readonly #tier: Tier;
   readonly #pools = new Map<string, PoolEntry>();
-  #unsaved = new Map<string, Entry>();
+  #unsaved = new Set<Entry>();
 
   constructor(options: { clock: Clock; use: UseSource; tier?: Tier }) {
     this.#clock = options.clock;
@@ -48,43 +48,41 @@ export class LimitBook {
   observe(place: Place, observed: readonly ObservedLimit[], sentAtMs: number): void {
     const { upstream, pool } = place;
     const observedAt = isoTime(sentAtMs);
-    const source = "header";
-    const observedMs = sentAtMs;
-    let key = poolKey(place);
-    let lastLane = place.lane;
+    let entry = this.#pool(place);
     // Every answer brings four of these: what they share is worked out once.
     for (const { lane, limiter, limit, remaining, resetAt } of observed) {
-      if (lane !== lastLane) {
-        key = poolKey({ upstream, pool, lane });
-        lastLane = lane;
+      if (lane !== entry.place.lane) entry = this.#pool({ upstream, pool, lane });
+      const known = entry.limiters.get(limiter);
+      if (known === undefined) {
+        const first = { limit, remaining, resetAt, source: "header", observedAt, observedMs: sentAtMs } as const;
+        this.#unsaved.add(put(entry, { upstream, pool, lane, limiter, ...first }));
+        continue;
       }
-      const entry = {
-        upstream,
-        pool,
-        lane,
-        limiter,
-        limit,
-        remaining,
-        resetAt,
-        source,
-        observedAt,
-        observedMs,
-      } as const;
-      this.#put(key, entry, true);
+      if (known.observedMs > sentAtMs) continue;
+      known.limit = limit;
+      known.remaining = remaining;
+      known.resetAt = resetAt;
+      known.source = "header";
+      known.observedAt = observedAt;
+      known.observedMs = sentAtMs;
+      this.#unsaved.add(known);
     }
   }
 
   /** Takes what an earlier process had stored. What was heard since stands. */
   load(records: readonly LimitRecord[]): void {
     for (const record of records) {
-      this.#put(poolKey(record), { ...record, observedMs: Date.parse(record.observedAt) }, false);
+      const pool = this.#pool(record);
+      const observedMs = Date.parse(record.observedAt);
+      const known = pool.limiters.get(record.limiter);
+      if (known === undefined || known.observedMs <= observedMs) put(pool, { ...record, observedMs });
     }
   }
 
   /** What was heard since the last time, to be stored; each limiter once. */
   takeUnsaved(): LimitRecord[] {
-    const records = [...this.#unsaved.values()].map(({ observedMs: _, ...record }) => record);
-    this.#unsaved = new Map();
+    const records = [...this.#unsaved].map(({ observedMs: _, ...record }) => record);
+    this.#unsaved.clear();
     return records;
   }
 
@@ -93,11 +91,11 @@ export class LimitBook {
     return Object.fromEntries(this.#entries(poolKey(place), place).map(({ limiter, limit }) => [limiter, limit]));
   }
 
-  /** Takes back what could not be stored, unless there is newer news by now. */
+  /** Takes back what could not be stored: what is known of the same by now is to be stored in its place. */
   putBack(records: readonly LimitRecord[]): void {
     for (const record of records) {
-      const id = `${poolKey(record)}/${record.limiter}`;
-      if (!this.#unsaved.has(id)) this.#unsaved.set(id, { ...record, observedMs: Date.parse(record.observedAt) });
+      const known = this.#pool(record).limiters.get(record.limiter);
+      if (known) this.#unsaved.add(known);
     }
   }
 
@@ -120,16 +118,14 @@ export class LimitBook {
     });
   }
 
-  #put(key: string, entry: Entry, save: boolean): void {
+  #pool(place: Place): PoolEntry {
+    const key = poolKey(place);
     let pool = this.#pools.get(key);
     if (!pool) {
-      pool = { place: { upstream: entry.upstream, pool: entry.pool, lane: entry.lane }, limiters: new Map() };
+      pool = { place: { upstream: place.upstream, pool: place.pool, lane: place.lane }, limiters: new Map() };
       this.#pools.set(key, pool);
     }
-    const known = pool.limiters.get(entry.limiter);
-    if (known && known.observedMs > entry.observedMs) return;
-    pool.limiters.set(entry.limiter, entry);
-    if (save) this.#unsaved.set(`${key}/${entry.limiter}`, entry);
+    return pool;
   }
 
   #state(
@@ -199,6 +195,11 @@ export class LimitBook {
       secondsToFull: remaining === null ? null : secondsToFull(limit, remaining),
     };
   }
+}
+
+function put(pool: PoolEntry, entry: Entry): Entry {
+  pool.limiters.set(entry.limiter, entry);
+  return entry;
 }
 
 function unheard(place: Place, limiter: Limiter, limit: number): Entry {
