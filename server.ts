@@ -6,8 +6,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
+import { AgentMessage, isAgentCall } from "./lib/gateway/agent-message.ts";
 import { meetExpectations } from "./lib/gateway/expect-continue.ts";
-import { originForm } from "./lib/gateway/node-door.ts";
 import { buildDashboard } from "./lib/settings/build-dashboard.ts";
 import { type Env, isLoopback, parseEnv } from "./lib/settings/env.ts";
 
@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   let gateway: Handler = notYet;
   let dashboard: Handler = notYet;
   const server = createServer(
-    { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000 },
+    { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000, IncomingMessage: AgentMessage },
     (request, response) => (isAgentCall(request) ? gateway(request, response) : dashboard(request, response)),
   );
   meetExpectations(server);
@@ -85,12 +85,6 @@ function requireNode(): void {
     `\nHeadroom needs Node ${MINIMUM_NODE.join(".")} or newer, this is ${process.versions.node}. Start it with "npm start": that brings its own.\n\n`,
   );
   process.exit(1);
-}
-
-/** Claude Code's probe is the one agents' path outside `/v1`. */
-function isAgentCall({ url = "/", method }: IncomingMessage): boolean {
-  const path = originForm(url);
-  return path.startsWith("/v1/") || (method === "HEAD" && path.startsWith("/api/hello"));
 }
 
 function notYet(_: IncomingMessage, response: ServerResponse): void {

@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import { AgentMessage } from "../../lib/gateway/agent-message.ts";
 import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { LimitBook } from "../../lib/limits/limit-book.ts";
@@ -53,8 +54,9 @@ const { gateway } = await openDoor("node", upstreamUrl, {
   },
 });
 // As server.ts has it.
-const server = createServer({ maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000 }, (req, res) =>
-  gateway.handleNode(req, res),
+const server = createServer(
+  { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000, IncomingMessage: AgentMessage },
+  (req, res) => gateway.handleNode(req, res),
 );
 meetExpectations(server);
 server.listen(socketPath, () => process.send?.("ready"));

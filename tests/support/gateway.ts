@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
+import { AgentMessage } from "../../lib/gateway/agent-message.ts";
 import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
@@ -91,7 +92,9 @@ export async function openDoor(
     believeLabels: true,
     ...rest,
   });
-  const server = createServer({ requestTimeout: 0 }, (req, res) => {
+  // As server.ts has it for agents' calls.
+  const message = door === "node" ? { IncomingMessage: AgentMessage } : {};
+  const server = createServer({ requestTimeout: 0, ...message }, (req, res) => {
     if (door === "node") gateway.handleNode(req, res);
     else void serveWeb(gateway, req, res);
   });
