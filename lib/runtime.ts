@@ -48,6 +48,8 @@ export type Runtime = {
   cache: ResponseCache;
   access: Access;
   operators: Operators;
+  /** Recorded calls that are not in the database yet. */
+  readonly spoolRows: number;
   /** What `/readyz` says. */
   readiness(): Promise<{ ready: boolean; faults: string[] }>;
   /** No new calls; open ones get the grace; then everything is flushed and closed. */
@@ -189,6 +191,9 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       cache,
       access,
       operators,
+    },
+    get spoolRows() {
+      return spool.rows;
     },
     async readiness() {
       const faults = [spool.fault, drain.fault, housekeeping.fault].filter((fault) => fault !== null);

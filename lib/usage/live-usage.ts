@@ -37,15 +37,15 @@ const MAX_POOLS = 256;
 const FIRST_BYTES_PER_TOKEN = 40;
 
 type Open = {
-  key: string;
-  place: CallPlace;
+  agent: AgentUse;
   second: number;
   prompt: PromptTokens | null;
   /** Bytes of the answer by second: [second, bytes, second, bytes, …]. */
   bytes: number[];
   total: number;
 };
-type PoolUse = Place & { ring: SecondRing; bytesPerToken: number; open: Set<Open>; lastSecond: number };
+type AgentUse = { agent: string; key: string; ring: SecondRing };
+type PoolUse = Place & { key: string; ring: SecondRing; bytesPerToken: number; open: Set<Open>; lastSecond: number };
 
 /**
  * Use per second of every pool and agent, in memory: the live view, the sliding minute and the alert rules read it.
@@ -57,7 +57,7 @@ export class LiveUsage {
   readonly #clock: Clock;
   /** Bounded, because a caller can name models that do not exist. */
   readonly #pools = new LRUCache<string, PoolUse>({ max: MAX_POOLS });
-  readonly #agents = new LRUCache<string, { agent: string; key: string; ring: SecondRing }>({ max: MAX_AGENT_RINGS });
+  readonly #agents = new LRUCache<string, AgentUse>({ max: MAX_AGENT_RINGS });
 
   constructor(options: { clock: Clock }) {
     this.#clock = options.clock;
@@ -66,10 +66,12 @@ export class LiveUsage {
   /** A call has been sent upstream. Close it whatever becomes of it. */
   open(place: CallPlace): OpenCall {
     const pool = this.#pool(place);
-    const open: Open = { key: poolKey(place), place, second: this.#second(), prompt: null, bytes: [], total: 0 };
+    // Looked up once a call: a ring that is let go while the call runs takes counts that nobody asks for any more.
+    const agent = this.#agent(pool, place.agent);
+    const open: Open = { agent, second: this.#second(), prompt: null, bytes: [], total: 0 };
     pool.open.add(open);
     pool.lastSecond = open.second;
-    this.#count(pool, place, open.second, "requests", 1);
+    count(pool, agent, open.second, "requests", 1);
     return {
       prompt: (tokens) => this.#prompt(pool, open, tokens),
       progress: (bytes) => {
@@ -81,7 +83,7 @@ export class LiveUsage {
       },
       produced: () => open.total / pool.bytesPerToken,
       leave: () => {
-        if (pool.open.delete(open)) this.#count(pool, place, open.second, "requests", -1);
+        if (pool.open.delete(open)) count(pool, agent, open.second, "requests", -1);
       },
       close: (call) => this.#close(pool, open, call),
     };
@@ -99,7 +101,8 @@ export class LiveUsage {
         output: second.outputTokens,
         refused: second.refusedCalls,
       };
-      for (const field of FIELDS) this.#count(pool, second, second.second, field, amounts[field]);
+      const agent = this.#agent(pool, second.agent);
+      for (const field of FIELDS) count(pool, agent, second.second, field, amounts[field]);
       pool.lastSecond = Math.max(pool.lastSecond, second.second);
     }
   }
@@ -175,7 +178,7 @@ export class LiveUsage {
     const before = open.prompt;
     open.prompt = tokens;
     const change = (field: Field, after: number, prior = 0) => {
-      if (after !== prior) this.#count(pool, open.place, open.second, field, after - prior);
+      if (after !== prior) count(pool, open.agent, open.second, field, after - prior);
     };
     change("input", tokens.inputTokens, before?.inputTokens);
     change("cacheWrite", tokens.cacheWriteTokens, before?.cacheWriteTokens);
@@ -185,15 +188,15 @@ export class LiveUsage {
   #close(pool: PoolUse, open: Open, call: CallRecord): void {
     if (!pool.open.delete(open)) return;
     this.#prompt(pool, open, call);
-    if (call.outcome === "refused") this.#count(pool, open.place, open.second, "refused", 1);
+    if (call.outcome === "refused") count(pool, open.agent, open.second, "refused", 1);
     if (call.outputTokens === 0) return;
     let bytes = 0;
     eachPair(open.bytes, (_, count) => {
       bytes += count;
     });
     if (bytes > 0) {
-      eachPair(open.bytes, (second, count) =>
-        this.#count(pool, open.place, second, "output", (call.outputTokens * count) / bytes),
+      eachPair(open.bytes, (second, part) =>
+        count(pool, open.agent, second, "output", (call.outputTokens * part) / bytes),
       );
       if (call.outcome === "succeeded") pool.bytesPerToken += 0.1 * (bytes / call.outputTokens - pool.bytesPerToken);
       return;
@@ -202,7 +205,7 @@ export class LiveUsage {
     const last = Math.max(open.second, this.#second());
     const seconds = Math.min(last - open.second + 1, WINDOW_SECONDS);
     for (let second = last - seconds + 1; second <= last; second++) {
-      this.#count(pool, open.place, second, "output", call.outputTokens / seconds);
+      count(pool, open.agent, second, "output", call.outputTokens / seconds);
     }
   }
 
@@ -220,17 +223,13 @@ export class LiveUsage {
     return bytes / pool.bytesPerToken;
   }
 
-  #count(pool: PoolUse, place: Place & { agent: string }, second: number, field: Field, amount: number): void {
-    if (amount === 0) return;
-    pool.ring.add(second, field, amount);
-    const key = poolKey(place);
-    const id = `${place.agent}\n${key}`;
-    let agent = this.#agents.get(id);
-    if (!agent) {
-      agent = { agent: place.agent, key, ring: new SecondRing(AGENT_SECONDS) };
-      this.#agents.set(id, agent);
-    }
-    agent.ring.add(second, field, amount);
+  #agent(pool: PoolUse, agent: string): AgentUse {
+    const id = `${agent}\n${pool.key}`;
+    const found = this.#agents.get(id);
+    if (found) return found;
+    const made: AgentUse = { agent, key: pool.key, ring: new SecondRing(AGENT_SECONDS) };
+    this.#agents.set(id, made);
+    return made;
   }
 
   #pool(place: Place): PoolUse {
@@ -239,6 +238,7 @@ export class LiveUsage {
     if (found) return found;
     const { upstream, pool, lane } = place;
     const made: PoolUse = {
+      key,
       upstream,
       pool,
       lane,
@@ -254,6 +254,12 @@ export class LiveUsage {
   #second(): number {
     return Math.floor(this.#clock.now() / 1000);
   }
+}
+
+function count(pool: PoolUse, agent: AgentUse, second: number, field: Field, amount: number): void {
+  if (amount === 0) return;
+  pool.ring.add(second, field, amount);
+  agent.ring.add(second, field, amount);
 }
 
 function eachPair(pairs: readonly number[], visit: (second: number, bytes: number) => void): void {

@@ -24,7 +24,7 @@ type Segment = { path: string /** Bytes already in the database. */; read: numbe
 
 export type Batch = {
   /** JSON lines as they stand in the file: the database reads them, here they would be read and written for nothing. */
-  lines: string;
+  lines: Buffer;
   rows: number;
   /** A line that is no JSON: the torn end of a file whose writer was killed. */
   torn: string | null;
@@ -125,8 +125,8 @@ export class Spool {
         segment.read += bytes;
         this.#rows -= count;
       };
-      if (isEnded || isJson(lines)) return { lines, rows: count, torn: null, commit };
-      return { lines: "", rows: 0, torn: lines, commit };
+      if (isEnded || isJson(lines.toString())) return { lines, rows: count, torn: null, commit };
+      return { lines: Buffer.alloc(0), rows: 0, torn: lines.toString(), commit };
     }
     return null;
   }
@@ -143,9 +143,8 @@ export class Spool {
     const segment = this.#segments.at(-1);
     if (this.#fd === null || !segment) return false;
     try {
-      const bytes = Buffer.from(line);
-      const written = writeSync(this.#fd, bytes);
-      if (written < bytes.length) {
+      const written = writeSync(this.#fd, line);
+      if (written < Buffer.byteLength(line)) {
         ftruncateSync(this.#fd, segment.size);
         throw new Error("no space left on device");
       }
@@ -190,7 +189,7 @@ function readLines(
   segment: Segment,
   max: number,
   closed: boolean,
-): { lines: string; count: number; bytes: number; isEnded: boolean } {
+): { lines: Buffer; count: number; bytes: number; isEnded: boolean } {
   const fd = openSync(segment.path, "r");
   try {
     const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, segment.size - segment.read));
@@ -206,9 +205,9 @@ function readLines(
     }
     // The writer is gone: a last line without its end will never get one.
     if (count === 0 && closed && length > 0 && segment.read + length >= segment.size) {
-      return { lines: read.toString("utf8"), count: 1, bytes: length, isEnded: false };
+      return { lines: read, count: 1, bytes: length, isEnded: false };
     }
-    return { lines: read.toString("utf8", 0, Math.max(0, bytes - 1)), count, bytes, isEnded: true };
+    return { lines: read.subarray(0, Math.max(0, bytes - 1)), count, bytes, isEnded: true };
   } finally {
     closeSync(fd);
   }

@@ -192,10 +192,6 @@ declare
   newest timestamptz;
   inserted int;
 begin
-  -- As a text of JSON lines: no line end stands within a line, so that one comma for each makes an array of them.
-  if jsonb_typeof(rows) = 'string' then
-    rows := ('[' || replace(rows #>> '{}', E'\n', ',') || ']')::jsonb;
-  end if;
   if jsonb_typeof(rows) is distinct from 'array' then
     raise exception 'rows must be an array of calls, not %', coalesce(jsonb_typeof(rows), 'null') using errcode = '22023';
   end if;

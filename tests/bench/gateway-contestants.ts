@@ -87,18 +87,14 @@ export async function startHeadroom(upstreamUrl: string, execArgv: string[]): Pr
   });
   if (!created.ok) throw new Error(`no agent key: ${created.status} ${await created.text()}`);
   const { secret } = (await created.json()) as { secret: string };
-  const spoolRows = async () => {
-    const text = await (await fetch(`${url}/metrics`, { headers: { authorization } })).text();
-    return Number(/^headroom_spool_rows (\d+)/m.exec(text)?.[1] ?? Number.NaN);
-  };
   const common = contestant("headroom", { child, url });
   return {
     ...common,
     headers: { authorization: `Bearer ${secret}` },
     // The rows of the last calls reach the database a moment later; that is part of their price.
     async settle() {
-      do await pause(250);
-      while ((await spoolRows()) > 0);
+      child.send("settle");
+      await once(child, "message");
     },
     async stop() {
       const ended = once(child, "exit");

@@ -103,14 +103,16 @@ export function usageSuite(open: Open): void {
       expect(await agree()).toBe(before);
     });
 
-    test("a batch may come as JSON lines, whose texts may hold line ends and commas", async () => {
-      const calls = [makeCall(), makeCall({ session: 'two\\n"lines", one comma' }), makeCall()];
-      const lines = calls.map((call) => JSON.stringify(call)).join("\n");
-      expect(await open().database.call("calls_record", { rows: lines }, Inserted)).toEqual({ inserted: 3 });
-      expect(await open().database.call("calls_record", { rows: lines }, Inserted)).toEqual({ inserted: 0 });
-      for (const torn of [`${lines}\n{"id":"torn`, `${lines}\n`, `{"not":"an array"}]\n[`, "[]"]) {
-        const sent = open().database.call("calls_record", { rows: torn }, Inserted);
-        await expect(sent).rejects.toMatchObject({ code: "invalid_input" });
+    test("a batch that is written as JSON already goes as it stands, and a torn one is invalid", async () => {
+      const calls = [makeCall(), makeCall({ session: 'two\n"lines", 世界 🌍' }), makeCall()];
+      const send = (json: string) => open().database.call("calls_record", Buffer.from(json), Inserted);
+      const rows = calls.map((call) => JSON.stringify(call)).join(",");
+      expect(await send(`{"rows":[${rows}]}`)).toEqual({ inserted: 3 });
+      expect(await send(`{"rows":[${rows}]}`)).toEqual({ inserted: 0 });
+      const { calls: found } = await list({ session: calls[1]?.session ?? "" });
+      expect(found).toMatchObject([{ id: calls[1]?.id }]);
+      for (const torn of [`${rows},{"id":"torn`, `${rows},`, `${rows},5`]) {
+        await expect(send(`{"rows":[${torn}]}`)).rejects.toMatchObject({ code: "invalid_input" });
       }
     });
 

@@ -17,9 +17,8 @@ function tableOf(refuse: (rows: { id: string }[]) => AppError | null = () => nul
   let batches = 0;
   const database: Database = {
     call: async (_, args, answer) => {
-      const sent = String(args.rows)
-        .split("\n")
-        .map((line): { id: string } => JSON.parse(line));
+      if (!(args instanceof Uint8Array)) throw new Error("rows are to be sent as they stand");
+      const { rows: sent }: { rows: { id: string }[] } = JSON.parse(new TextDecoder().decode(args));
       const error = refuse(sent);
       if (error) throw error;
       batches += 1;
