@@ -114,7 +114,7 @@ export class PoolTraffic {
       if (choice.to === null) {
         ticket.heldBy = choice.heldBy;
         this.#front = { class: ticket.class, heldBy: choice.heldBy, heldS: nowS };
-        if (choice.heldBy.limiter === "input_tokens" && this.#sendBeside(nowS, decisions)) continue;
+        if (choice.heldBy.limiter === "input_tokens" && this.#sendBeside(ticket.class, nowS, decisions)) continue;
         return Math.min(deadlineS, nowS + HELD_PUMP_S);
       }
       this.#release(ticket, choice, nowS, decisions);
@@ -291,13 +291,16 @@ export class PoolTraffic {
   /**
    * While the front waits for input and the output bucket is about to overflow, a call that takes little input for its
    * output goes past it: refill that would be lost is used, and the front waits hardly longer. It comes from an agent that
-   * is nearly next anyway, so that fairness within the class stands.
+   * is nearly next anyway, so that fairness within the class stands. In a bucket too small for the reserves that keep room
+   * for the front's class, no lower class goes: its answers would drain for longer than the front waits for input.
    */
-  #sendBeside(nowS: number, decisions: Decisions): boolean {
+  #sendBeside(front: ClassIndex, nowS: number, decisions: Decisions): boolean {
     const ledgers = this.candidates.map(({ mirror: { ledger } }) => ledger).filter((ledger) => ledger.isKnown(OUT));
     if (!ledgers.some((ledger) => ledger.level(OUT) >= BESIDE.fullness * ledger.capacity(OUT))) return false;
     const inputAs = ledgers.every((ledger) => ledger.capacity(OUT) >= BESIDE.deepS * ledger.rate(OUT)) ? 0 : 1;
+    const isCramped = this.candidates.some(({ mirror: { reserves } }) => reserves.isCramped(OUT));
     for (const index of CLASS_INDEXES) {
+      if (isCramped && index > front) break;
       for (const ticket of this.queue.headsWithin(index, NEARLY_NEXT, nowS)) {
         if (ticket.input / this.#limit(IN) > (BESIDE.share * ticket.output) / this.#limit(OUT)) continue;
         const choice = this.choose(ticket, ticket.class, nowS, inputAs);

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../../lib/traffic/refusal-action.ts";
-import { TrafficSnapshot } from "../../lib/traffic/schema.ts";
+import { type TrafficClass, TrafficSnapshot } from "../../lib/traffic/schema.ts";
 import type { TrafficCall } from "../../lib/traffic/ticket.ts";
 import { TrafficController, type TrafficOptions } from "../../lib/traffic/traffic-controller.ts";
 import { Random } from "../support/random.ts";
@@ -167,6 +167,34 @@ describe("a call", () => {
     for (const id of outputs) bench.controller.progress(id, 10_000);
     const held = bench.arrive(2, { bytes: 400, agent: "small" });
     expect(bench.admitted).not.toContain(held);
+  });
+
+  test("of a lower class goes past none in a bucket of five seconds, which cannot hold the room it would take", () => {
+    const small = new Bench({}, ["a"], null);
+    const full = { requests: 1_000, input_tokens: 37_500, output_tokens: 7_500 };
+    const limiters = ["requests", "input_tokens", "output_tokens"] as const;
+    const answer = (nowS: number, of: TrafficClass, input = full.input_tokens) => {
+      const id = small.arrive(nowS, { class: of, maxTokens: 20, agent: "first" });
+      const remaining = { ...full, input_tokens: input };
+      const limits = Object.fromEntries(
+        limiters.map((name) => {
+          const resetInS = Math.ceil(((full[name] - remaining[name]) * 60) / LIMITS[name]);
+          return [name, { limit: LIMITS[name], remaining: remaining[name], resetInS }];
+        }),
+      );
+      small.controller.head(id, { limits, uncachedInputTokens: 1_000, totalInputTokens: 1_000 }, nowS);
+      small.controller.end(id, { ...UNKNOWN, outputTokens: 10 }, nowS);
+    };
+    for (let second = 0; second < 9; second += 1) answer(second, "critical");
+    // Served of late, so that no turn is owed to it.
+    for (let second = 9; second < 13; second += 1) answer(second, "normal");
+    answer(13, "critical", 20_000);
+    const large = small.arrive(13, { class: "high", bytes: 4 * 36_000, agent: "large" });
+    const lower = small.arrive(13, { class: "normal", bytes: 4, agent: "lower" });
+    const own = small.arrive(13, { class: "high", bytes: 4, agent: "own" });
+    expect(small.admitted).not.toContain(large);
+    expect(small.admitted).not.toContain(lower);
+    expect(small.admitted).toContain(own);
   });
 
   test("waits no longer than its deadline, to the millisecond", () => {
