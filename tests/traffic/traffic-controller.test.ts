@@ -379,6 +379,53 @@ describe("an upstream", () => {
     expect(bench.upstreams.get(bench.arrive(32))).toBe(bench.upstreams.get(next));
   });
 
+  test("that has room takes the call whose prompts it has in its cache before one that would leave another's", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    const first = ["x", "y"].map((agent) => pair.arrive(0, { agent, bytes: 4 * 20_000 }));
+    expect(first.map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    const drains = ["x", "y"].map((agent) =>
+      pair.arrive(0, { agent, class: "low", bytes: 4 * 380_000, affinity: agent }),
+    );
+    expect(drains.map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    const [other, own] = ["x", "y"].map((agent) => pair.arrive(0, { agent, bytes: 4 * 50_000 }));
+    expect(pair.admitted).toHaveLength(4);
+    // Of b's prompt most came from the cache: there is room for one of the two that wait.
+    pair.controller.head(drains[1] ?? 0, { limits: {}, uncachedInputTokens: 330_000, totalInputTokens: 380_000 }, 0);
+    pair.pump(0);
+    expect(pair.admitted).toHaveLength(5);
+    expect(pair.admitted).toContain(own);
+    expect(pair.admitted).not.toContain(other);
+  });
+
+  test("whose output would overflow while a front waits for its input takes light calls, whatever holds the front elsewhere", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    const drain = pair.arrive(0, { class: "critical", bytes: 4 * 430_000, agent: "drain" });
+    const long = pair.arrive(0, { maxTokens: 120_000, agent: "long" });
+    expect([drain, long].map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    pair.controller.progress(long, 110_000);
+    const front = pair.arrive(1, { bytes: 4 * 60_000, agent: "front" });
+    expect(pair.admitted).not.toContain(front);
+    const light = pair.arrive(1, { bytes: 400, agent: "light" });
+    expect(pair.upstreams.get(light)).toBe("a");
+  });
+
+  test("that has no prompts of an agent in its cache is charged its whole prompt", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    for (let turn = 0; turn < 20; turn += 1) {
+      const id = pair.arrive(0, { bytes: 40_000 });
+      pair.controller.head(id, { limits: {}, uncachedInputTokens: 100, totalInputTokens: 10_000 }, 0);
+      pair.controller.end(id, { ...UNKNOWN, outputTokens: 10 }, 0);
+      expect(pair.upstreams.get(id)).toBe("a");
+    }
+    pair.controller.expectLimits(PLACE, { input_tokens: 450_000 }, 0);
+    const stranger = pair.arrive(0, { agent: "stranger", class: "low", bytes: 4 * 400_000, affinity: "agent" });
+    expect(pair.upstreams.get(stranger)).toBe("a");
+    const moved = pair.arrive(0, { bytes: 400_000 });
+    expect(pair.upstreams.get(moved)).toBe("b");
+    const ledger = pair.controller.snapshot(0).ledgers.find(({ upstream }) => upstream === "b");
+    expect(ledger?.levels.find(({ limiter }) => limiter === "input_tokens")?.level).toBeLessThan(360_000);
+  });
+
   test("with a spent cap sends its calls to another at once", () => {
     bench = new Bench({}, ["a", "b"]);
     const id = bench.arrive(0);
