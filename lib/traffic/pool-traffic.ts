@@ -114,9 +114,13 @@ export class PoolTraffic {
       if (choice.to === null) {
         ticket.heldBy = choice.heldBy;
         this.#front = { class: ticket.class, heldBy: choice.heldBy, heldS: nowS };
-        if (choice.heldBy.limiter === "input_tokens" && this.#sendBeside(nowS, decisions)) continue;
+        // Of several upstreams only the last obstacle is told, and another may have been input.
+        const mayWaitForInput = choice.heldBy.limiter === "input_tokens" || this.candidates.length > 1;
+        if (mayWaitForInput && this.#sendBeside(ticket.class, nowS, decisions)) continue;
         return Math.min(deadlineS, nowS + HELD_PUMP_S);
       }
+      if (this.#isMove(ticket, choice.to) && this.#sendAtHome(ticket.class, turn.gatedAs, choice.to, nowS, decisions))
+        continue;
       this.#release(ticket, choice, nowS, decisions);
     }
     if (this.queue.length === 0) return Number.POSITIVE_INFINITY;
@@ -154,13 +158,15 @@ export class PoolTraffic {
     this.#estimateAgain(ticket, nowS);
     const last = this.#lastUpstream.get(affinityOf(ticket));
     const { candidates, standing } = this;
+    const demand = demandOf(ticket, ticket.input);
     const question = {
       candidates,
       standing,
       gatedAs,
       inputAs,
       last,
-      demand: demandOf(ticket),
+      demand,
+      coldDemand: candidates.length > 1 ? demandOf(ticket, wholeInputOf(ticket)) : demand,
       notBefore: ticket.notBefore,
       ownCredential: ticket.ownCredential,
     };
@@ -190,12 +196,13 @@ export class PoolTraffic {
     const { mirror, gate } = to;
     ticket.attempts += 1;
     gate.send(nowS, ticket.ownCredential);
+    if (this.#isMove(ticket, to)) ticket.input = wholeInputOf(ticket);
     this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
     const cost = this.cost(ticket.input, ticket.output);
     ticket.charged = cost;
     this.queue.charge(ticket.agentQueue, cost);
     this.#service.add(ticket.class, cost);
-    const call = { demand: demandOf(ticket), shape: ticket.shape, streams: ticket.call.streams };
+    const call = { demand: demandOf(ticket, ticket.input), shape: ticket.shape, streams: ticket.call.streams };
     const sending = mirror.send(call, nowS);
     ticket.sentBy = { upstream: mirror.upstream, reason, sentS: nowS, out: { mirror, sending } };
   }
@@ -291,13 +298,16 @@ export class PoolTraffic {
   /**
    * While the front waits for input and the output bucket is about to overflow, a call that takes little input for its
    * output goes past it: refill that would be lost is used, and the front waits hardly longer. It comes from an agent that
-   * is nearly next anyway, so that fairness within the class stands.
+   * is nearly next anyway, so that fairness within the class stands. In a bucket too small for the reserves that keep room
+   * for the front's class, no lower class goes: its answers would drain for longer than the front waits for input.
    */
-  #sendBeside(nowS: number, decisions: Decisions): boolean {
+  #sendBeside(front: ClassIndex, nowS: number, decisions: Decisions): boolean {
     const ledgers = this.candidates.map(({ mirror: { ledger } }) => ledger).filter((ledger) => ledger.isKnown(OUT));
     if (!ledgers.some((ledger) => ledger.level(OUT) >= BESIDE.fullness * ledger.capacity(OUT))) return false;
     const inputAs = ledgers.every((ledger) => ledger.capacity(OUT) >= BESIDE.deepS * ledger.rate(OUT)) ? 0 : 1;
+    const isCramped = this.candidates.some(({ mirror: { reserves } }) => reserves.isCramped(OUT));
     for (const index of CLASS_INDEXES) {
+      if (isCramped && index > front) break;
       for (const ticket of this.queue.headsWithin(index, NEARLY_NEXT, nowS)) {
         if (ticket.input / this.#limit(IN) > (BESIDE.share * ticket.output) / this.#limit(OUT)) continue;
         const choice = this.choose(ticket, ticket.class, nowS, inputAs);
@@ -305,6 +315,28 @@ export class PoolTraffic {
         this.#release(ticket, choice, nowS, decisions);
         return true;
       }
+    }
+    return false;
+  }
+
+  /** Whether the call would leave the upstream that has its prompts in the cache. */
+  #isMove(ticket: Ticket, { mirror }: Candidate): boolean {
+    const last = this.#lastUpstream.get(affinityOf(ticket));
+    return last !== undefined && last !== mirror.upstream;
+  }
+
+  /**
+   * Before a call leaves its cache for an upstream that has room, another of its class goes there that has its own cache
+   * there, of an agent that is nearly next: no prompt is counted whole that need not be, and the first one's own upstream
+   * may have room meanwhile.
+   */
+  #sendAtHome(of: ClassIndex, gatedAs: ClassIndex, to: Candidate, nowS: number, decisions: Decisions): boolean {
+    for (const ticket of this.queue.headsWithin(of, NEARLY_NEXT, nowS)) {
+      if (this.#lastUpstream.get(affinityOf(ticket)) !== to.mirror.upstream) continue;
+      const choice = this.choose(ticket, gatedAs, nowS);
+      if (choice.to !== to) continue;
+      this.#release(ticket, choice, nowS, decisions);
+      return true;
     }
     return false;
   }
@@ -333,14 +365,19 @@ export class PoolTraffic {
   }
 }
 
-function demandOf(ticket: Ticket): Demand {
+function demandOf(ticket: Ticket, input: number): Demand {
   return {
     class: ticket.class,
-    input: ticket.input,
+    input,
     output: ticket.output,
     maxTokens: ticket.call.maxTokens,
     tokensPerS: ticket.shape.tokensPerS,
   };
+}
+
+/** What it counts where no cache serves it. */
+function wholeInputOf({ input, shape, call }: Ticket): number {
+  return Math.max(input, shape.inputTokens(call.bytes));
 }
 
 function affinityOf({ call }: Ticket): string {

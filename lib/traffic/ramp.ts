@@ -5,10 +5,16 @@ const MAX_RATE = 1.5;
 const STEP_S = 5;
 const MIN_CUT_GAP_S = 2;
 
-export type RampCut = { factor: number; floor: number; holdS: number };
+/** `growth` is the factor of each step after the cut. */
+export type RampCut = { factor: number; floor: number; holdS: number; growth: number };
 
-export const ACCELERATION_CUT: RampCut = { factor: 0.7, floor: 0.1, holdS: 600 };
-export const OVERLOAD_CUT: RampCut = { factor: 0.85, floor: 0.25, holdS: 60 };
+const CAREFUL_GROWTH = 1.25;
+export const ACCELERATION_CUT: RampCut = { factor: 0.7, floor: 0.1, holdS: 600, growth: CAREFUL_GROWTH };
+/**
+ * An overload has nothing against growth: once it is over the upstream takes what it took before, and while it is not,
+ * the next refusal cuts again before the next step. Every second of restraint more is refill that a full bucket loses.
+ */
+export const OVERLOAD_CUT: RampCut = { factor: 0.85, floor: 0.25, holdS: 60, growth: 2 };
 
 /**
  * Slows growth after the upstream has asked for it. In seconds of limit: a call that costs the refill of half a second
@@ -21,6 +27,7 @@ export class Ramp {
   #cutS = Number.NEGATIVE_INFINITY;
   #stepS = 0;
   #offS = Number.NEGATIVE_INFINITY;
+  #growth = CAREFUL_GROWTH;
   /** What goes out now, decayed over ten seconds: where a first cut begins. */
   #sendRate = 0;
   #sentS: number;
@@ -55,7 +62,7 @@ export class Ramp {
     }
     while (nowS - this.#stepS >= STEP_S) {
       this.#stepS += STEP_S;
-      this.#rate = Math.min(MAX_RATE, 1.25 * this.#rate);
+      this.#rate = Math.min(MAX_RATE, this.#growth * this.#rate);
     }
     this.#tokens = Math.min(MAX_TOKENS_S, this.#tokens + this.#rate * elapsedS);
   }
@@ -73,15 +80,15 @@ export class Ramp {
   }
 
   /** Cuts the rate, at most every two seconds: refusals of one moment are one sign. */
-  cut({ factor, floor, holdS }: RampCut, nowS: number): void {
+  cut({ factor, floor, holdS, growth }: RampCut, nowS: number): void {
     if (nowS - this.#cutS < MIN_CUT_GAP_S) return;
     const current = this.isOn ? this.#rate : Math.max(floor, this.#sendRate);
-    this.#start(clamp(factor * current, floor, MAX_RATE), Math.max(this.#offS, nowS + holdS), nowS);
+    this.#start({ rate: clamp(factor * current, floor, MAX_RATE), holdS, growth }, nowS);
   }
 
   /** Begins slowly after an outage, so that what has waited does not go out at once. */
   restart(rate: number, holdS: number, nowS: number): void {
-    this.#start(Math.min(rate, this.#rate), Math.max(this.#offS, nowS + holdS), nowS);
+    this.#start({ rate: Math.min(rate, this.#rate), holdS, growth: CAREFUL_GROWTH }, nowS);
   }
 
   /** Nothing goes out until then: what gathered in the silence would go out at once after it. */
@@ -89,11 +96,13 @@ export class Ramp {
     this.#nowS = Math.max(this.#nowS, untilS);
   }
 
-  #start(rate: number, offS: number, nowS: number): void {
+  #start({ rate, holdS, growth }: { rate: number; holdS: number; growth: number }, nowS: number): void {
+    // Two causes at once: the more careful of them holds.
+    this.#growth = this.isOn ? Math.min(this.#growth, growth) : growth;
     this.#rate = rate;
     this.#tokens = 0;
     this.#cutS = nowS;
     this.#stepS = nowS;
-    this.#offS = offS;
+    this.#offS = Math.max(this.#offS, nowS + holdS);
   }
 }

@@ -12,6 +12,7 @@ const BASE: Record<Dimension, readonly [number, number, number, number]> = {
 };
 const STANDING: readonly [number, number, number, number] = [0, 0.35, 0.45, 0.5];
 const MEMORY_S = 600;
+const MOST = 0.5;
 const LEARNT = [IN, OUT] as const;
 
 /**
@@ -77,10 +78,20 @@ export class Reserves {
     if (of === 0 || dimension === REQ || !this.#ledger.isKnown(dimension)) return base;
     if (dimension !== IN && dimension !== OUT) return base;
     const capacity = this.#ledger.capacity(dimension);
-    const most = clamp(1 - (4 * this.#ledger.rate(dimension)) / capacity, 0.05, 0.5);
+    const most = this.#most(dimension);
     const learnt = at(this.#peak, slot(of, dimension)) / capacity + 0.02;
     const stood = dimension === IN ? standing * STANDING[of] : 0;
     return Math.min(most, Math.max(base, learnt, stood));
+  }
+
+  /** Whether the bucket holds so few seconds of limit that reserves are cut below what classes may need. */
+  isCramped(dimension: Dimension): boolean {
+    return this.#ledger.isKnown(dimension) && this.#most(dimension) < MOST;
+  }
+
+  /** The share that a reserve may be: four seconds of refill stay usable by all. */
+  #most(dimension: Dimension): number {
+    return clamp(1 - (4 * this.#ledger.rate(dimension)) / this.#ledger.capacity(dimension), 0.05, MOST);
   }
 
   /** How far the bucket would be down, by what the classes above have asked for: for tests and pictures. */

@@ -12,6 +12,8 @@ export type Candidate = { mirror: Mirror; gate: UpstreamGate };
 export type Question = {
   candidates: readonly Candidate[];
   demand: Demand;
+  /** The same where its prompts are in no cache: the whole prompt counts. */
+  coldDemand: Demand;
   /** Whose reserves apply, and whose to input alone if another's. */
   gatedAs: Demand["class"];
   inputAs?: Demand["class"];
@@ -28,7 +30,7 @@ export type Choice = { to: Candidate; reason: UpstreamReason } | ({ to: null } &
  * the first that lets the call through.
  */
 export function chooseUpstream(question: Question, nowS: number): Choice {
-  const { candidates, demand } = question;
+  const { candidates } = question;
   const only = candidates.length === 1;
   const ranked = only ? candidates : rank(question);
   let held: Held = { heldBy: { by: "upstream", limiter: null, class: null }, waitS: 1 };
@@ -39,7 +41,7 @@ export function chooseUpstream(question: Question, nowS: number): Choice {
       continue;
     }
     if (!candidate.gate.allows(nowS, question.ownCredential)) continue;
-    const obstacle = candidate.mirror.obstacle(demand, question, question.standing, nowS);
+    const obstacle = candidate.mirror.obstacle(demandAt(candidate, question), question, question.standing, nowS);
     if (obstacle === null)
       return { to: candidate, reason: only ? "only" : reasonFor(candidate, ranked, question, nowS) };
     held = obstacle;
@@ -47,12 +49,19 @@ export function chooseUpstream(question: Question, nowS: number): Choice {
   return { to: null, ...held };
 }
 
-function rank({ candidates, demand, last }: Question): readonly Candidate[] {
-  const score = ({ mirror }: Candidate) => mirror.roomAfter(demand) + (mirror.upstream === last ? CACHE_BONUS : 0);
-  return candidates
+function rank(question: Question): readonly Candidate[] {
+  const score = (candidate: Candidate) => {
+    const { mirror } = candidate;
+    return mirror.roomAfter(demandAt(candidate, question)) + (mirror.upstream === question.last ? CACHE_BONUS : 0);
+  };
+  return question.candidates
     .map((candidate) => ({ candidate, score: score(candidate) }))
     .sort((a, b) => b.score - a.score)
     .map(({ candidate }) => candidate);
+}
+
+function demandAt({ mirror }: Candidate, { demand, coldDemand, last }: Question): Demand {
+  return last === undefined || mirror.upstream === last ? demand : coldDemand;
 }
 
 function reasonFor(

@@ -25,6 +25,29 @@ describe("the ramp", () => {
     expect(ramp.isOn).toBe(false);
   });
 
+  test("doubles every five seconds after an overload, for nothing was said against growth", () => {
+    const ramp = new Ramp(0);
+    for (let cut = 0; cut < 20; cut += 1) ramp.cut(OVERLOAD_CUT, 2 * cut);
+    expect(ramp.rate).toBe(0.25);
+    ramp.tick(48);
+    expect(ramp.rate).toBe(1);
+    ramp.tick(98);
+    expect(ramp.isOn).toBe(false);
+  });
+
+  test("grows as carefully as the upstream has asked, through an overload too", () => {
+    const ramp = new Ramp(0);
+    ramp.cut(ACCELERATION_CUT, 0);
+    ramp.cut(OVERLOAD_CUT, 10);
+    const { rate } = ramp;
+    ramp.tick(15);
+    expect(ramp.rate).toBeCloseTo(1.25 * rate, 6);
+    ramp.tick(610);
+    ramp.cut(OVERLOAD_CUT, 700);
+    ramp.tick(705);
+    expect(ramp.rate).toBe(0.5);
+  });
+
   test("takes the refusals of two seconds for one sign", () => {
     const ramp = new Ramp(0);
     ramp.cut(ACCELERATION_CUT, 0);

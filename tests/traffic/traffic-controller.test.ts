@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../../lib/traffic/refusal-action.ts";
-import { TrafficSnapshot } from "../../lib/traffic/schema.ts";
+import { type TrafficClass, TrafficSnapshot } from "../../lib/traffic/schema.ts";
 import type { TrafficCall } from "../../lib/traffic/ticket.ts";
 import { TrafficController, type TrafficOptions } from "../../lib/traffic/traffic-controller.ts";
 import { Random } from "../support/random.ts";
@@ -167,6 +167,34 @@ describe("a call", () => {
     for (const id of outputs) bench.controller.progress(id, 10_000);
     const held = bench.arrive(2, { bytes: 400, agent: "small" });
     expect(bench.admitted).not.toContain(held);
+  });
+
+  test("of a lower class goes past none in a bucket of five seconds, which cannot hold the room it would take", () => {
+    const small = new Bench({}, ["a"], null);
+    const full = { requests: 1_000, input_tokens: 37_500, output_tokens: 7_500 };
+    const limiters = ["requests", "input_tokens", "output_tokens"] as const;
+    const answer = (nowS: number, of: TrafficClass, input = full.input_tokens) => {
+      const id = small.arrive(nowS, { class: of, maxTokens: 20, agent: "first" });
+      const remaining = { ...full, input_tokens: input };
+      const limits = Object.fromEntries(
+        limiters.map((name) => {
+          const resetInS = Math.ceil(((full[name] - remaining[name]) * 60) / LIMITS[name]);
+          return [name, { limit: LIMITS[name], remaining: remaining[name], resetInS }];
+        }),
+      );
+      small.controller.head(id, { limits, uncachedInputTokens: 1_000, totalInputTokens: 1_000 }, nowS);
+      small.controller.end(id, { ...UNKNOWN, outputTokens: 10 }, nowS);
+    };
+    for (let second = 0; second < 9; second += 1) answer(second, "critical");
+    // Served of late, so that no turn is owed to it.
+    for (let second = 9; second < 13; second += 1) answer(second, "normal");
+    answer(13, "critical", 20_000);
+    const large = small.arrive(13, { class: "high", bytes: 4 * 36_000, agent: "large" });
+    const lower = small.arrive(13, { class: "normal", bytes: 4, agent: "lower" });
+    const own = small.arrive(13, { class: "high", bytes: 4, agent: "own" });
+    expect(small.admitted).not.toContain(large);
+    expect(small.admitted).not.toContain(lower);
+    expect(small.admitted).toContain(own);
   });
 
   test("waits no longer than its deadline, to the millisecond", () => {
@@ -349,6 +377,53 @@ describe("an upstream", () => {
     expect(bench.upstreams.get(next)).not.toBe(home);
     bench.answer(next, 31);
     expect(bench.upstreams.get(bench.arrive(32))).toBe(bench.upstreams.get(next));
+  });
+
+  test("that has room takes the call whose prompts it has in its cache before one that would leave another's", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    const first = ["x", "y"].map((agent) => pair.arrive(0, { agent, bytes: 4 * 20_000 }));
+    expect(first.map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    const drains = ["x", "y"].map((agent) =>
+      pair.arrive(0, { agent, class: "low", bytes: 4 * 380_000, affinity: agent }),
+    );
+    expect(drains.map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    const [other, own] = ["x", "y"].map((agent) => pair.arrive(0, { agent, bytes: 4 * 50_000 }));
+    expect(pair.admitted).toHaveLength(4);
+    // Of b's prompt most came from the cache: there is room for one of the two that wait.
+    pair.controller.head(drains[1] ?? 0, { limits: {}, uncachedInputTokens: 330_000, totalInputTokens: 380_000 }, 0);
+    pair.pump(0);
+    expect(pair.admitted).toHaveLength(5);
+    expect(pair.admitted).toContain(own);
+    expect(pair.admitted).not.toContain(other);
+  });
+
+  test("whose output would overflow while a front waits for its input takes light calls, whatever holds the front elsewhere", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    const drain = pair.arrive(0, { class: "critical", bytes: 4 * 430_000, agent: "drain" });
+    const long = pair.arrive(0, { maxTokens: 120_000, agent: "long" });
+    expect([drain, long].map((id) => pair.upstreams.get(id))).toEqual(["a", "b"]);
+    pair.controller.progress(long, 110_000);
+    const front = pair.arrive(1, { bytes: 4 * 60_000, agent: "front" });
+    expect(pair.admitted).not.toContain(front);
+    const light = pair.arrive(1, { bytes: 400, agent: "light" });
+    expect(pair.upstreams.get(light)).toBe("a");
+  });
+
+  test("that has no prompts of an agent in its cache is charged its whole prompt", () => {
+    const pair = new Bench({}, ["a", "b"]);
+    for (let turn = 0; turn < 20; turn += 1) {
+      const id = pair.arrive(0, { bytes: 40_000 });
+      pair.controller.head(id, { limits: {}, uncachedInputTokens: 100, totalInputTokens: 10_000 }, 0);
+      pair.controller.end(id, { ...UNKNOWN, outputTokens: 10 }, 0);
+      expect(pair.upstreams.get(id)).toBe("a");
+    }
+    pair.controller.expectLimits(PLACE, { input_tokens: 450_000 }, 0);
+    const stranger = pair.arrive(0, { agent: "stranger", class: "low", bytes: 4 * 400_000, affinity: "agent" });
+    expect(pair.upstreams.get(stranger)).toBe("a");
+    const moved = pair.arrive(0, { bytes: 400_000 });
+    expect(pair.upstreams.get(moved)).toBe("b");
+    const ledger = pair.controller.snapshot(0).ledgers.find(({ upstream }) => upstream === "b");
+    expect(ledger?.levels.find(({ limiter }) => limiter === "input_tokens")?.level).toBeLessThan(360_000);
   });
 
   test("with a spent cap sends its calls to another at once", () => {
