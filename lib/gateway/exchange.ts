@@ -43,7 +43,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
   readonly #sink: Sink;
   /** The same as the sink where the client may be pinged. */
   readonly #waiting: WaitingSink | null;
-  readonly #onDone: (exchange: Exchange) => void;
+  readonly #onDone: () => void;
   readonly #endpoint: Endpoint;
   readonly #headers: RequestHeaders;
   readonly #book: CallBook;
@@ -64,7 +64,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
   #isClientFull = false;
   #done = false;
 
-  constructor(context: GatewayContext, arrival: Arrival, sink: Sink, onDone: (exchange: Exchange) => void) {
+  constructor(context: GatewayContext, arrival: Arrival, sink: Sink, onDone: () => void) {
     this.#context = context;
     this.#arrival = arrival;
     this.#onDone = onDone;
@@ -383,7 +383,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
     this.#departure?.accepted();
     this.#decoder?.close();
     this.#waiting?.rest();
-    this.#onDone(this);
+    this.#onDone();
   }
 }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { DEFAULT_GATEWAY_SETTINGS } from "../access/schema.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
+import { Register } from "../kit/register.ts";
 import { BatchBook } from "./batch-book.ts";
 import type { GatewayContext } from "./context.ts";
 import type { CredentialRules } from "./credential.ts";
@@ -88,17 +89,16 @@ export function createGateway(options: GatewayOptions): Gateway {
     log,
     believeLabels: options.believeLabels,
   };
-  const open = new Set<Exchange>();
+  const open = new Register<Exchange>();
   let closing: Promise<void> | null = null;
   let onIdle: (() => void) | null = null;
 
-  const done = (exchange: Exchange) => {
-    open.delete(exchange);
-    if (open.size === 0) onIdle?.();
-  };
   const accept = (arrival: Arrival, sink: Sink): Exchange => {
-    const exchange = new Exchange(context, arrival, sink, done);
-    open.add(exchange);
+    const exchange = new Exchange(context, arrival, sink, () => {
+      open.delete(id);
+      if (open.size === 0) onIdle?.();
+    });
+    const id = open.add(exchange);
     return exchange;
   };
   const run = (exchange: Exchange) => {
@@ -115,7 +115,7 @@ export function createGateway(options: GatewayOptions): Gateway {
           resolve();
         };
       });
-      for (const exchange of [...open]) exchange.cut();
+      for (const exchange of open.all()) exchange.cut();
     }
     await upstreams.close();
   };

@@ -1,5 +1,6 @@
 import type { ObservedLimit } from "../anthropic/rate-limit-headers.ts";
 import { type Clock, parseTime } from "../kit/clock.ts";
+import { Beside } from "../kit/register.ts";
 import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Explanation, TrafficMode, TrafficSnapshot } from "../traffic/schema.ts";
@@ -33,7 +34,7 @@ export class TrafficDesk {
   readonly controller: TrafficController;
   readonly #clock: Clock;
   readonly #expected: ExpectedLimits;
-  readonly #waiters = new Map<number, Waiter>();
+  readonly #waiters = new Beside<Waiter>();
   readonly #attempts = new Map<number, number>();
   readonly #places = new Set<string>();
   readonly #groups = new Map<string, readonly string[]>();

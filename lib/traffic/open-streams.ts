@@ -1,3 +1,4 @@
+import { Register } from "../kit/register.ts";
 import type { CallShape } from "./estimator.ts";
 import { addFlow, type Drain, type Flow, noDrain } from "./horizons.ts";
 import type { Ledger } from "./ledger.ts";
@@ -10,6 +11,7 @@ const FIRST_TOKEN_S = 1;
 
 /** What was sent and has not ended. Tokens of output are as the gateway counted them in passing. */
 export type OpenStream = {
+  readonly id: number;
   readonly shape: CallShape;
   readonly maxTokens: number;
   readonly sentS: number;
@@ -34,7 +36,7 @@ export class OpenStreams {
   /** What open streams may still produce at most. */
   held = 0;
   readonly #ledger: Ledger;
-  readonly #streams = new Set<OpenStream>();
+  readonly #streams = new Register<OpenStream>();
   #refreshedS = Number.NEGATIVE_INFINITY;
 
   constructor(ledger: Ledger) {
@@ -47,8 +49,8 @@ export class OpenStreams {
 
   begin(shape: CallShape, maxTokens: number, streams: boolean, expected: number, nowS: number): OpenStream {
     const flow = { produced: 0, remaining: expected, tokensPerS: shape.tokensPerS, delayS: 0.8 };
-    const stream = { shape, maxTokens, sentS: nowS, streams, firstByteS: null, produced: 0, charged: 0, flow };
-    this.#streams.add(stream);
+    const stream = { id: 0, shape, maxTokens, sentS: nowS, streams, firstByteS: null, produced: 0, charged: 0, flow };
+    stream.id = this.#streams.add(stream);
     this.held += maxTokens;
     addFlow(this.drain, flow, this.#ledger.accounting, 1);
     if (this.#ledger.accounting === "reserve") this.#ledger.takeOutput(maxTokens);
@@ -95,7 +97,7 @@ export class OpenStreams {
   }
 
   #remove(stream: OpenStream): boolean {
-    if (!this.#streams.delete(stream)) return false;
+    if (!this.#streams.delete(stream.id)) return false;
     addFlow(this.drain, stream.flow, this.#ledger.accounting, -1);
     this.open -= stream.produced;
     this.held -= stream.maxTokens - stream.produced;
@@ -114,7 +116,7 @@ export class OpenStreams {
   #rebuild(nowS: number): void {
     this.#refreshedS = nowS;
     this.drain.fill(0);
-    for (const stream of this.#streams) {
+    for (const stream of this.#streams.all()) {
       this.#settle(stream, nowS);
       addFlow(this.drain, stream.flow, this.#ledger.accounting, 1);
     }
@@ -145,7 +147,7 @@ export class OpenStreams {
   /** The stream has produced so much in all. */
   progress(stream: OpenStream, produced: number): void {
     const more = Math.min(produced, stream.maxTokens) - stream.produced;
-    if (more <= 0 || !this.#streams.has(stream)) return;
+    if (more <= 0 || !this.#streams.get(stream.id)) return;
     stream.produced += more;
     this.made += more;
     this.open += more;

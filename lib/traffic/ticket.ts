@@ -40,7 +40,8 @@ export type TrafficCall = {
 
 /** A call from its arrival to its end. It is out while `sentBy` is set, else it waits. */
 export type Ticket = {
-  readonly id: number;
+  /** From when it is let in; 0 before that. */
+  id: number;
   readonly call: TrafficCall;
   readonly class: ClassIndex;
   readonly pool: PoolTraffic;
@@ -80,14 +81,14 @@ export type Ticket = {
 };
 
 /** A ticket for a call that arrives now. */
-export function issueTicket(of: Pick<Ticket, "id" | "call" | "pool" | "shape">, nowS: number): Ticket {
-  const { id, call, pool, shape } = of;
+export function issueTicket(of: Pick<Ticket, "call" | "pool" | "shape">, nowS: number): Ticket {
+  const { call, pool, shape } = of;
   const { input, output } = pool.estimate(of);
   const index = classIndex(call.class);
   const waitS = Math.min(call.deadlineS ?? DEADLINES_S[index], LONGEST_WAIT_S);
   // Written out: one is made for every call, and spreading costs more than all the rest of it.
   return {
-    id,
+    id: 0,
     call,
     class: index,
     pool,

@@ -1,4 +1,5 @@
 import { getPool, type Lane } from "../anthropic/pools.ts";
+import { Register } from "../kit/register.ts";
 import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
 import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
@@ -47,12 +48,11 @@ export class TrafficController {
   readonly #upstreams: Upstreams;
   readonly #decisions: Decisions;
   readonly #room = new WaitingRoom();
-  readonly #tickets = new Map<number, Ticket>();
+  readonly #tickets = new Register<Ticket>();
   readonly #pools = new Map<string, PoolTraffic>();
   readonly #waiting = new Set<PoolTraffic>();
   readonly #modes: Modes;
   #isDraining = false;
-  #nextId = 1;
   #sweptS = Number.NEGATIVE_INFINITY;
 
   constructor(options: TrafficOptions) {
@@ -107,14 +107,14 @@ export class TrafficController {
     this.#decisions.count("arrived");
     const pool = this.#pool(call, nowS);
     const shape = this.#estimator.of(call.agent, call.model);
-    const ticket = issueTicket({ id: this.#nextId++, call, pool, shape }, nowS);
+    const ticket = issueTicket({ call, pool, shape }, nowS);
     if (pool.mode !== "off") {
       pool.tick(nowS);
       pool.learnDemand(ticket, nowS);
     }
     const objection = this.#objection(ticket, nowS);
     if (objection) return this.#decisions.refuse(ticket, objection, nowS);
-    this.#tickets.set(ticket.id, ticket);
+    ticket.id = this.#tickets.add(ticket);
     if (pool.mode === "enforce") this.#enqueue(ticket);
     else this.#sendUnheld(ticket, nowS);
     return { admitted: null, id: ticket.id };
@@ -362,7 +362,7 @@ export class TrafficController {
   /** Ends what was lost and forgets what is no longer used, so that memory and room never leak away. */
   #sweep(nowS: number): void {
     this.#sweptS = nowS;
-    for (const [id, { sentBy }] of this.#tickets) {
+    for (const { id, sentBy } of this.#tickets.all()) {
       if (sentBy && nowS - sentBy.sentS > LOST_AFTER_S) this.end(id, UNKNOWN_USE, nowS);
     }
     const beforeS = nowS - FORGET_AFTER_S;

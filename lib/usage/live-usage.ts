@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 import { getPool, type Limiter } from "../anthropic/pools.ts";
 import type { Clock } from "../kit/clock.ts";
+import { Register } from "../kit/register.ts";
 import { type Place, poolKey } from "../limits/place.ts";
 import type { CallRecord, TokenCounts } from "./schema.ts";
 import { FIELDS, type Field, SecondRing, type SeriesField } from "./second-ring.ts";
@@ -37,6 +38,7 @@ const MAX_POOLS = 256;
 const FIRST_BYTES_PER_TOKEN = 40;
 
 type Open = {
+  id: number;
   agent: AgentUse;
   second: number;
   prompt: PromptTokens | null;
@@ -45,7 +47,7 @@ type Open = {
   total: number;
 };
 type AgentUse = { agent: string; key: string; ring: SecondRing };
-type PoolUse = Place & { key: string; ring: SecondRing; bytesPerToken: number; open: Set<Open>; lastSecond: number };
+type PoolUse = Place & { key: string; ring: SecondRing; bytesPerToken: number; open: Register<Open>; lastSecond: number };
 
 /**
  * Use per second of every pool and agent, in memory: the live view, the sliding minute and the alert rules read it.
@@ -68,8 +70,8 @@ export class LiveUsage {
     const pool = this.#pool(place);
     // Looked up once a call: a ring that is let go while the call runs takes counts that nobody asks for any more.
     const agent = this.#agent(pool, place.agent);
-    const open: Open = { agent, second: this.#second(), prompt: null, bytes: [], total: 0 };
-    pool.open.add(open);
+    const open: Open = { id: 0, agent, second: this.#second(), prompt: null, bytes: [], total: 0 };
+    open.id = pool.open.add(open);
     pool.lastSecond = open.second;
     count(pool, agent, open.second, "requests", 1);
     return {
@@ -83,7 +85,7 @@ export class LiveUsage {
       },
       produced: () => open.total / pool.bytesPerToken,
       leave: () => {
-        if (pool.open.delete(open)) count(pool, agent, open.second, "requests", -1);
+        if (pool.open.delete(open.id)) count(pool, agent, open.second, "requests", -1);
       },
       close: (call) => this.#close(pool, open, call),
     };
@@ -150,7 +152,7 @@ export class LiveUsage {
       output: of("output"),
     };
     if (pool) {
-      for (const open of pool.open) {
+      for (const open of pool.open.all()) {
         eachPair(open.bytes, (second, bytes) => {
           const index = second - from;
           if (index >= 0 && index < series.output.length) {
@@ -186,7 +188,7 @@ export class LiveUsage {
   }
 
   #close(pool: PoolUse, open: Open, call: CallRecord): void {
-    if (!pool.open.delete(open)) return;
+    if (!pool.open.delete(open.id)) return;
     this.#prompt(pool, open, call);
     if (call.outcome === "refused") count(pool, open.agent, open.second, "refused", 1);
     if (call.outputTokens === 0) return;
@@ -215,7 +217,7 @@ export class LiveUsage {
 
   #estimated(pool: PoolUse, from: number, to: number): number {
     let bytes = 0;
-    for (const open of pool.open) {
+    for (const open of pool.open.all()) {
       eachPair(open.bytes, (second, count) => {
         if (second > from && second <= to) bytes += count;
       });
@@ -244,7 +246,7 @@ export class LiveUsage {
       lane,
       ring: new SecondRing(WINDOW_SECONDS + 64),
       bytesPerToken: FIRST_BYTES_PER_TOKEN,
-      open: new Set(),
+      open: new Register(),
       lastSecond: 0,
     };
     this.#pools.set(key, made);
