@@ -4,11 +4,13 @@ import { z } from "zod";
 import type { Database, JsonBytes } from "../database/database.ts";
 import { AppError, messageOf } from "../kit/errors.ts";
 import type { Log } from "../kit/log.ts";
-import type { Spool } from "./spool.ts";
+import { MAX_BATCH_BYTES, type Spool } from "./spool.ts";
 
 const BATCH_ROWS = 500;
 const GATHER_MS = 250;
 const MAX_BACKOFF_MS = 5_000;
+const PREFIX = Buffer.from('{"rows":[');
+const SUFFIX = Buffer.from("]}");
 const NEWLINE = 0x0a;
 const COMMA = 0x2c;
 const Recorded = z.object({ inserted: z.int() });
@@ -26,6 +28,8 @@ export class Drain {
   #stop = new AbortController();
   #wake: () => void = () => {};
   #lastError: string | null = null;
+  /** What batches are written into: the database has taken its copy of one when it is asked for the next. */
+  readonly #buffer = new Uint8Array(PREFIX.length + MAX_BATCH_BYTES + SUFFIX.length);
 
   constructor(options: { spool: Spool; database: Database; rejectedPath: string; log: Log }) {
     this.#spool = options.spool;
@@ -94,7 +98,7 @@ export class Drain {
 
   async #insert(lines: Buffer): Promise<void> {
     try {
-      await this.#database.call("calls_record", argumentsOf(lines), Recorded);
+      await this.#database.call("calls_record", argumentsOf(lines, this.#buffer), Recorded);
     } catch (error) {
       // Only what the rows themselves are guilty of; a missing grant or a failing disk is nobody's row's fault.
       if (!(error instanceof AppError) || error.code !== "invalid_input") throw error;
@@ -126,8 +130,12 @@ export class Drain {
 }
 
 /** No line end stands within a line, so that a comma for each makes an array of them. */
-function argumentsOf(lines: Buffer): JsonBytes {
-  const json = Buffer.concat([Buffer.from('{"rows":['), lines, Buffer.from("]}")]);
+function argumentsOf(lines: Buffer, buffer: JsonBytes): JsonBytes {
+  const end = PREFIX.length + lines.length;
+  buffer.set(PREFIX);
+  buffer.set(lines, PREFIX.length);
+  buffer.set(SUFFIX, end);
+  const json = buffer.subarray(0, end + SUFFIX.length);
   for (let at = json.indexOf(NEWLINE); at !== -1; at = json.indexOf(NEWLINE, at + 1)) json[at] = COMMA;
   return json;
 }

@@ -16,14 +16,18 @@ import { AppError, messageOf } from "../kit/errors.ts";
 import type { CallRecord } from "./schema.ts";
 
 const SEGMENT_BYTES = 8 * 1024 * 1024;
-const READ_BYTES = 1024 * 1024;
+/** A batch is not longer. */
+export const MAX_BATCH_BYTES = 1024 * 1024;
 const MAX_HELD = 50_000;
 const NEWLINE = 0x0a;
 
 type Segment = { path: string /** Bytes already in the database. */; read: number; size: number };
 
 export type Batch = {
-  /** JSON lines as they stand in the file: the database reads them, here they would be read and written for nothing. */
+  /**
+   * JSON lines as they stand in the file: the database reads them, here they would be read and written for nothing. They
+   * are gone when the next batch is asked for.
+   */
   lines: Buffer;
   rows: number;
   /** A line that is no JSON: the torn end of a file whose writer was killed. */
@@ -49,6 +53,8 @@ export class Spool {
   #dropped = 0;
   #fault: string | null = null;
   #wake: (() => void) | null = null;
+  /** What batches are read into. A megabyte for each would be most of what a busy process holds. */
+  #buffer: Buffer | null = null;
 
   /** Opens or creates the folder and takes up what an earlier process left in it. Throws `misconfigured`. */
   constructor(dir: string) {
@@ -119,7 +125,8 @@ export class Spool {
         this.#drop(segment);
         continue;
       }
-      const { lines, count, bytes, isEnded } = readLines(segment, max, !current);
+      this.#buffer ??= Buffer.allocUnsafeSlow(MAX_BATCH_BYTES);
+      const { lines, count, bytes, isEnded } = readLines(segment, max, !current, this.#buffer);
       if (count === 0) return null;
       const commit = () => {
         segment.read += bytes;
@@ -189,11 +196,11 @@ function readLines(
   segment: Segment,
   max: number,
   closed: boolean,
+  buffer: Buffer,
 ): { lines: Buffer; count: number; bytes: number; isEnded: boolean } {
   const fd = openSync(segment.path, "r");
   try {
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, segment.size - segment.read));
-    const length = readSync(fd, buffer, 0, buffer.length, segment.read);
+    const length = readSync(fd, buffer, 0, Math.min(buffer.length, segment.size - segment.read), segment.read);
     const read = buffer.subarray(0, length);
     let count = 0;
     let bytes = 0;
