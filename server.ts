@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
 import { AgentMessage, isAgentCall } from "./lib/gateway/agent-message.ts";
 import { meetExpectations } from "./lib/gateway/expect-continue.ts";
+import { SocketDoor } from "./lib/gateway/socket-door.ts";
 import { buildDashboard } from "./lib/settings/build-dashboard.ts";
 import { type Env, isLoopback, parseEnv } from "./lib/settings/env.ts";
 
@@ -50,6 +51,7 @@ async function main(): Promise<void> {
     (request, response) => (isAgentCall(request) ? gateway(request, response) : dashboard(request, response)),
   );
   meetExpectations(server);
+  const door = new SocketDoor(server);
   await listen(server, env);
   const url = publicUrlOf(env, server.address() as AddressInfo);
 
@@ -62,10 +64,13 @@ async function main(): Promise<void> {
     stop.abort();
     server.close();
     server.closeIdleConnections();
+    door.closeIdleConnections();
     await runtime.close(GRACE_MS);
     server.closeAllConnections();
+    door.closeAllConnections();
   });
   gateway = (request, response) => runtime.gateway.handleNode(request, response);
+  door.calls = runtime.gateway.calls;
 
   await built;
   const { default: next } = await import("next");

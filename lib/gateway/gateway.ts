@@ -7,7 +7,7 @@ import { BatchBook } from "./batch-book.ts";
 import type { GatewayContext } from "./context.ts";
 import type { CredentialRules } from "./credential.ts";
 import { Exchange } from "./exchange.ts";
-import { handleNode } from "./node-door.ts";
+import { type CallTaker, handleNode } from "./node-door.ts";
 import { ownAnswers } from "./own-answer.ts";
 import { ResponseCache } from "./response-cache.ts";
 import type { Arrival, Sink } from "./sink.ts";
@@ -51,8 +51,10 @@ export type GatewayOptions = {
 
 /** Forwards the Claude API as it is, and counts what passes. */
 export type Gateway = {
-  /** For a Node server: the fast door. */
+  /** For requests that a Node server has read. */
   handleNode(req: IncomingMessage, res: ServerResponse): void;
+  /** For a door that reads calls from connections by itself. */
+  readonly calls: CallTaker;
   /** For a route handler, where no custom server can run. */
   handleWeb(request: Request): Promise<Response>;
   /** Calls that have arrived and not ended. */
@@ -120,9 +122,12 @@ export function createGateway(options: GatewayOptions): Gateway {
     await upstreams.close();
   };
 
+  const calls: CallTaker = { accept, run };
+
   return {
-    handleNode: (req, res) => handleNode(req, res, { accept, run }),
-    handleWeb: (request) => handleWeb(request, { accept, run }),
+    calls,
+    handleNode: (req, res) => handleNode(req, res, calls),
+    handleWeb: (request) => handleWeb(request, calls),
     get openCalls() {
       return open.size;
     },

@@ -47,7 +47,13 @@ type Open = {
   total: number;
 };
 type AgentUse = { agent: string; key: string; ring: SecondRing };
-type PoolUse = Place & { key: string; ring: SecondRing; bytesPerToken: number; open: Register<Open>; lastSecond: number };
+type PoolUse = Place & {
+  key: string;
+  ring: SecondRing;
+  bytesPerToken: number;
+  open: Register<Open>;
+  lastSecond: number;
+};
 
 /**
  * Use per second of every pool and agent, in memory: the live view, the sliding minute and the alert rules read it.

@@ -120,11 +120,11 @@ function launch(program: string, args: string[], env: Record<string, string>, ex
     execArgv: ["--import", probe, ...execArgv],
     env: {
       ...{ PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: "production", GATEWAY_BENCH_PROBE: "1" },
-      ...env, ...Object.fromEntries(Object.entries(process.env).filter(([k])=>k.startsWith("MALLOC_"))) as any,
+      ...env,
     },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
-  if (process.env.CHILD_OUT) child.stdout?.pipe(process.stdout); else child.stdout?.resume();
+  child.stdout?.resume();
   child.stderr?.pipe(process.stderr);
   process.once("exit", () => child.kill("SIGKILL"));
   return child;

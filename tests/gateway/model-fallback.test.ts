@@ -5,7 +5,7 @@ import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
-import { AGENT_KEY, DOORS, openDoor } from "../support/gateway.ts";
+import { AGENT_KEY, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 import { messageAnswer, startUpstream } from "../support/upstream.ts";
 
 const ASKED = "claude-opus-5-5";
@@ -13,7 +13,7 @@ const OTHER = "claude-sonnet-5-5";
 const ROOMY = { requests: 10_000, input_tokens: 10_000_000, output_tokens: 2_000_000 };
 const rule = (change: object = {}) => ({ model: "claude-opus-5*", to: OTHER, waitS: 1, ...change });
 
-describe.each(DOORS)("through the %s door, a call whose model has no room", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door, a call whose model has no room", (door) => {
   async function start(fallbacks: object[] = [rule()], options: { guard?: "sonnetForbidden" } = {}) {
     const simulator = await startSimulator({ limits: { "opus-5.5": ROOMY, "sonnet-5.5": ROOMY } });
     onTestFinished(simulator.close);

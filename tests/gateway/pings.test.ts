@@ -8,7 +8,7 @@ import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
-import { DOORS, type Door, openDoor } from "../support/gateway.ts";
+import { type Door, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 import { messageAnswer, messageEvents, type Received, startUpstream } from "../support/upstream.ts";
 
 const MODEL = "claude-opus-5-5";
@@ -90,7 +90,7 @@ function errorIn(text: string): unknown {
   return JSON.parse(data ?? "null");
 }
 
-describe.each(DOORS)("through the %s door", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
   test("a stream that waits is begun and pinged, and then follows as the upstream sent it", async () => {
     const { post, release, upstream, row } = await holdCalls(door, stream);
     const answer = await post({ stream: true });

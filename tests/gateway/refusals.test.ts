@@ -53,7 +53,7 @@ test.each<Case>([
     res.end(type === null ? "<html>" : JSON.stringify({ type: "error", error: { type, message, ...details } }));
   });
   onTestFinished(upstream.close);
-  const { url, records, close } = await openDoor("node", upstream.url);
+  const { url, records, close } = await openDoor("socket", upstream.url);
   onTestFinished(close);
   const body = JSON.stringify({ model: "claude-opus-5-5", max_tokens: 9, messages: [], ...(speed ? { speed } : {}) });
   expect((await fetch(`${url}/v1/messages`, { method: "POST", body })).status).toBe(status);
@@ -65,7 +65,7 @@ test.each<Case>([
 });
 
 test("what Headroom itself cannot do is a fault of the gateway, and an upstream out of reach one of the upstream", async () => {
-  const lost = await openDoor("node", "http://127.0.0.1:1", { apiKey: null });
+  const lost = await openDoor("socket", "http://127.0.0.1:1", { apiKey: null });
   onTestFinished(lost.close);
   const ask = (key: string) =>
     fetch(`${lost.url}/v1/messages`, { method: "POST", headers: { "x-api-key": key }, body: "{}" });

@@ -13,7 +13,7 @@ import { SecretBox } from "../../lib/kit/secret-box.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { openTestDatabase, type TestDatabase } from "../support/database.ts";
-import { AGENT_KEY, DOORS, openDoor } from "../support/gateway.ts";
+import { AGENT_KEY, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 import { messageAnswer, messageEvents, startUpstream } from "../support/upstream.ts";
 
 const ASK = { model: "claude-opus-5-5", max_tokens: 5, temperature: 0, messages: [] };
@@ -36,7 +36,7 @@ function answerAnew(): Answerer {
   };
 }
 
-describe.each(DOORS)("through the %s door", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
   async function open(answer: Answerer = answerAnew(), options: Parameters<typeof openDoor>[2] = {}) {
     const upstream = await startUpstream(answer);
     onTestFinished(upstream.close);

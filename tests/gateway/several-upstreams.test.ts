@@ -4,7 +4,7 @@ import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { type SimulatorOptions, startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
-import { AGENT_KEY, DOORS, openDoor } from "../support/gateway.ts";
+import { AGENT_KEY, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 
 const MODEL = "claude-opus-5-5";
 const POOL = "opus-5.5";
@@ -13,7 +13,7 @@ const LIMITS = { requests: 60, input_tokens: 10_000_000, output_tokens: 2_000_00
 const KEYS = { anthropic: "sk-ant-upstream", second: "sk-ant-second" };
 const UNREACHABLE = "http://127.0.0.1:1";
 
-describe.each(DOORS)("through the %s door, an agent key's calls", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door, an agent key's calls", (door) => {
   async function start(change: { first?: SimulatorOptions; second?: SimulatorOptions; firstUrl?: string } = {}) {
     const simulate = async (name: keyof typeof KEYS, options?: SimulatorOptions) => {
       const simulator = await startSimulator({

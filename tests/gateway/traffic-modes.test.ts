@@ -7,7 +7,7 @@ import { systemClock } from "../../lib/kit/clock.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import type { TrafficMode } from "../../lib/traffic/schema.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
-import { DOORS, type Door, openDoor } from "../support/gateway.ts";
+import { type Door, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 import { messageAnswer, startUpstream } from "../support/upstream.ts";
 
 const MODEL = "claude-opus-5-5";
@@ -27,7 +27,7 @@ async function openGateway(door: Door, upstreamUrl: string, mode: TrafficMode) {
   return { ...gateway, desk };
 }
 
-describe.each(DOORS)("through the %s door", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
   /** A gateway before the simulated API, whose pool takes 60 calls and then one a second. */
   async function start(mode: TrafficMode) {
     const simulator = await startSimulator({ limits: { [POOL]: LIMITS } });

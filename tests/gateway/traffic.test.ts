@@ -5,7 +5,7 @@ import { systemClock } from "../../lib/kit/clock.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
-import { DOORS, type Door, type OpenDoor, openDoor } from "../support/gateway.ts";
+import { type Door, type OpenDoor, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 
 const MODEL = "claude-opus-5-5";
 const POOL = "opus-5.5";
@@ -44,7 +44,7 @@ const refusedUpstream = (simulator: Simulator) =>
   simulator.ledger.entries.filter(({ status }) => status === 429).length;
 const explained = (records: readonly CallRecord[]) => records.map(({ traffic }) => traffic);
 
-describe.each(DOORS)("through the %s door", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
   test("calls beyond the limit wait for room instead of failing", async () => {
     const { simulator, gateway, call } = await start(door, { ...ROOMY, requests: 600 });
     const answers = await Promise.all(Array.from({ length: 612 }, (_, index) => call({}, index % 2 === 0)));

@@ -15,7 +15,7 @@ const MESSAGES = JSON.stringify({ model: "claude-opus-5-5", max_tokens: 5, messa
 
 async function open(upstream: { url: string; close(): Promise<void> }, options: Parameters<typeof openDoor>[2] = {}) {
   onTestFinished(upstream.close);
-  const gateway = await openDoor("node", upstream.url, options);
+  const gateway = await openDoor("socket", upstream.url, options);
   onTestFinished(gateway.close);
   return gateway;
 }
@@ -350,7 +350,7 @@ test("what the client has whole is recorded, even if the process is killed at th
     }
   });
   onTestFinished(upstream.close);
-  const door = await openDoor("node", upstream.url);
+  const door = await openDoor("socket", upstream.url);
   onTestFinished(door.close);
   const seen: string[] = [];
   const server = createServer((req, res) => {

@@ -45,7 +45,7 @@ async function world() {
     return { spool, drain: new Drain({ spool, database, rejectedPath, log: silentLog }) };
   };
   const books = open();
-  const door = await openDoor("node", simulator.url, { recorder: { record: (call) => books.spool.record(call) } });
+  const door = await openDoor("socket", simulator.url, { recorder: { record: (call) => books.spool.record(call) } });
   onTestFinished(door.close);
   const call = async (number: number) => {
     const answer = await fetch(`${door.url}/v1/messages`, {
@@ -135,7 +135,7 @@ test("an agent's key, caps and budget hold while the database accepts every conn
   await access.load();
   await access.refresh();
   const { secret } = await access.agentKeys.create({ name: "steady", requestsPerMinute: 50, dailyBudgetNanoUsd: 1e9 });
-  const door = await openDoor("node", simulator.url, {
+  const door = await openDoor("socket", simulator.url, {
     ...{ agentKeys: access.agentKeys, guard: access.guard, settings: access.settings, apiKey: "sk-ant-upstream" },
     recorder: { record: (call) => spool.record(call) },
   });

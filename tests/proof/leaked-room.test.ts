@@ -4,7 +4,7 @@ import { systemClock } from "../../lib/kit/clock.ts";
 import type { Fault } from "../../lib/simulator/faults.ts";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
-import { DOORS, openDoor } from "../support/gateway.ts";
+import { openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 import { Random } from "../support/random.ts";
 import { type CallOutcome, makeCall, openAgent, planCall } from "../support/soak-traffic.ts";
 
@@ -18,12 +18,12 @@ const SPARED: ReadonlySet<Fault | null> = new Set<Fault>(["spend-cap", "accelera
 /** Remaining tokens are told to the thousand, and refill goes on between two looks. */
 const TOLERANCE = { requests: 3, input_tokens: 3_000, output_tokens: 3_000 };
 
-describe.each(DOORS)("through the %s door", (door) => {
+describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
   test("refusals, faults, cuts and hang-ups at any moment leave no room taken", { timeout: 180_000 }, async () => {
     const limits = Object.fromEntries(POOLS.map((pool) => [pool, LIMITS]));
     const simulator = await startSimulator({ seed: 6, slowHeadersMs: 60_000, pingMs: 20, limits });
     onTestFinished(simulator.close);
-    const random = new Random(door === "node" ? 51 : 52);
+    const random = new Random(door === "socket" ? 51 : 52);
     const controller = new TrafficController({ random: () => random.next() });
     const desk = new TrafficDesk({ controller, clock: systemClock, expected: () => LIMITS });
     onTestFinished(() => desk.close());

@@ -21,7 +21,7 @@ async function start() {
   const controller = new TrafficController({ random: () => 0.5 });
   const desk = new TrafficDesk({ controller, clock: systemClock, expected: () => LIMITS });
   onTestFinished(() => desk.close());
-  const gateway = await openDoor("node", simulator.url, { traffic: desk });
+  const gateway = await openDoor("socket", simulator.url, { traffic: desk });
   onTestFinished(gateway.close);
   onTestFinished(() => simulator.close());
   const client = new Anthropic({ baseURL: gateway.url, apiKey: "sk-ant-test", maxRetries: 0 });

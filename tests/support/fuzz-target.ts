@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import { AgentMessage } from "../../lib/gateway/agent-message.ts";
 import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
+import { SocketDoor } from "../../lib/gateway/socket-door.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { LimitBook } from "../../lib/limits/limit-book.ts";
 import { LiveUsage } from "../../lib/usage/live-usage.ts";
@@ -59,6 +60,7 @@ const server = createServer(
   (req, res) => gateway.handleNode(req, res),
 );
 meetExpectations(server);
+new SocketDoor(server).calls = gateway.calls;
 server.listen(socketPath, () => process.send?.("ready"));
 
 process.on("message", () => {

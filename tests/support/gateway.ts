@@ -8,14 +8,18 @@ import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
 import { AgentMessage } from "../../lib/gateway/agent-message.ts";
 import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
+import { SocketDoor } from "../../lib/gateway/socket-door.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { silentLog } from "../../lib/kit/log.ts";
 import type { Place } from "../../lib/limits/place.ts";
 import type { CallPlace, PromptTokens } from "../../lib/usage/live-usage.ts";
 import { CallRecord } from "../../lib/usage/schema.ts";
 
-export type Door = "node" | "web";
-export const DOORS: readonly Door[] = ["node", "web"];
+/** The server's own, Node's server behind it, which takes what is not plain, and a route handler's. */
+export type Door = "socket" | "node" | "web";
+export const DOORS: readonly Door[] = ["socket", "node", "web"];
+/** Those that share least: enough where a call's time in the gateway is what counts, and not its bytes. */
+export const UNLIKE_DOORS: readonly Door[] = ["socket", "web"];
 
 /** Keeps what a gateway recorded, and lets tests wait for it. */
 export class Records {
@@ -93,17 +97,20 @@ export async function openDoor(
     ...rest,
   });
   // As server.ts has it for agents' calls.
-  const message = door === "node" ? { IncomingMessage: AgentMessage } : {};
+  const message = door === "web" ? {} : { IncomingMessage: AgentMessage };
   const server = createServer({ requestTimeout: 0, ...message }, (req, res) => {
-    if (door === "node") gateway.handleNode(req, res);
-    else void serveWeb(gateway, req, res);
+    if (door === "web") void serveWeb(gateway, req, res);
+    else gateway.handleNode(req, res);
   });
   meetExpectations(server);
+  const fast = door === "socket" ? new SocketDoor(server) : null;
+  if (fast) fast.calls = gateway.calls;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const close = async () => {
     await gateway.close(0);
     server.closeAllConnections();
+    fast?.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
   return { url, gateway, records, live, observed, close };
