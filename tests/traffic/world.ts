@@ -10,6 +10,8 @@ export type TrafficKind = (typeof TRAFFIC_KINDS)[number];
 
 type Call = {
   id: number;
+  /** The how many-eth to arrive. */
+  order: number;
   agent: string;
   deadlineS: number;
   state: "waiting" | "out" | "over";
@@ -24,6 +26,7 @@ type Call = {
  */
 export class World {
   readonly log: string[] = [];
+  #arrived = 0;
   readonly #random: Random;
   readonly #controller: TrafficController;
   readonly #upstreams = new Map<string, UpstreamModel>();
@@ -107,9 +110,11 @@ export class World {
     if (arrival.admitted === false) throw new Error(`${arrival.reason}: nothing here fills the queue`);
     const defaults = { critical: 60, high: 120, normal: 240, low: 480 };
     const load = { input, uncached: input, output, maxTokens: 8_192, tokensPerS: 30 + random.int(60), foreign: false };
+    this.#arrived += 1;
     this.#calls.set(arrival.id, {
       ...{
         id: arrival.id,
+        order: this.#arrived,
         agent: `${agent}/${of}`,
         deadlineS: nowS + (deadlineS ?? defaults[of]),
         state: "waiting",
@@ -159,7 +164,7 @@ export class World {
     expect(nowS).toBeGreaterThanOrEqual(call.notBefore.get(upstream) ?? 0);
     // First come, first served for each agent, except for those that came back.
     for (const other of this.#calls.values()) {
-      if (other.agent !== call.agent || other.state !== "waiting" || other.id >= call.id) continue;
+      if (other.agent !== call.agent || other.state !== "waiting" || other.order >= call.order) continue;
       expect(call.hasComeBack || other.hasComeBack).toBe(true);
     }
     call.state = "out";
