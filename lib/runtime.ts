@@ -142,8 +142,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
     upstreams: access.upstreams,
     recorder: {
       record: (call) => {
-        spool.record(call);
-        overview.add(call);
+        overview.add(call, spool.record(call));
         metrics.add(call);
       },
     },

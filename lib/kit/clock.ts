@@ -17,9 +17,17 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
 };
 
-/** Milliseconds since the Unix epoch as ISO 8601, UTC. */
+let second = Number.NaN;
+let secondText = "";
+
+/** Milliseconds since the Unix epoch as ISO 8601, UTC. The calls of a second share all but its fraction. */
 export function isoTime(ms: number): string {
-  return new SystemDate(ms).toISOString();
+  const of = Math.floor(ms / 1000);
+  if (of !== second) {
+    secondText = new SystemDate(of * 1000).toISOString().slice(0, -4);
+    second = of;
+  }
+  return `${secondText}${String(Math.floor(ms) - of * 1000).padStart(3, "0")}Z`;
 }
 
 const MAX_TIMES = 100;

@@ -31,8 +31,9 @@ export type OverviewSources = {
 export class OverviewHub {
   readonly #sources: OverviewSources;
   readonly #watchers = new Set<(event: string) => void>();
-  #recent: CallRecord[] = [];
-  #fresh: CallRecord[] = [];
+  /** The last calls, newest first, and those that no page has seen. As JSON: one text is less to keep than a record. */
+  readonly #recent: string[] = [];
+  #fresh: string[] = [];
   #timer: NodeJS.Timeout | null = null;
   #hasCalls = false;
 
@@ -40,12 +41,12 @@ export class OverviewHub {
     this.#sources = sources;
   }
 
-  /** Takes a call that has just ended. */
-  add(call: CallRecord): void {
+  /** Takes a call that has just ended, and the same as it was recorded. */
+  add(call: CallRecord, json: string): void {
     this.#hasCalls = true;
-    this.#recent.unshift(call);
-    if (this.#recent.length > FIRST_CALLS) this.#recent.length = FIRST_CALLS;
-    if (this.#watchers.size > 0 && this.#fresh.length < FIRST_CALLS) this.#fresh.unshift(call);
+    if (this.#recent.length === FIRST_CALLS) this.#recent.pop();
+    this.#recent.unshift(json);
+    if (this.#watchers.size > 0 && this.#fresh.length < FIRST_CALLS) this.#fresh.unshift(json);
     this.#sources.costs.add(call);
     this.#sources.refusals.add(call);
     this.#sources.waits.add(call);
@@ -53,7 +54,8 @@ export class OverviewHub {
 
   /** Takes what an earlier process had recorded, newest first. */
   warm(calls: readonly CallRecord[], hasCalls: boolean): void {
-    this.#recent = [...this.#recent, ...calls].slice(0, FIRST_CALLS);
+    const room = FIRST_CALLS - this.#recent.length;
+    this.#recent.push(...calls.slice(0, room).map((call) => JSON.stringify(call)));
     this.#hasCalls ||= hasCalls;
   }
 
@@ -105,7 +107,7 @@ export class OverviewHub {
     for (const send of this.#watchers) send(event);
   }
 
-  #overview(seconds: number, calls: CallRecord[]): Overview {
+  #overview(seconds: number, calls: readonly string[]): Overview {
     const { clock, live, limits, costs, refusals, waits, alerts, traffic, gateway } = this.#sources;
     const nowMs = clock.now();
     const now = Math.floor(nowMs / 1000);
@@ -118,7 +120,7 @@ export class OverviewHub {
       pools: seen.length > 0 ? seen : limits.unseen(EXAMPLE_POOLS, state.upstream),
       series: Object.fromEntries(seen.map(({ key }) => [key, rounded(live.series(key, now - seconds + 1, now))])),
       agents: this.#agents(),
-      calls,
+      calls: calls.map((json): CallRecord => JSON.parse(json)),
       alerts: alerts(),
       refusals: refusals.list(),
       queue: waits.state(traffic()),

@@ -20,6 +20,8 @@ const MAX_FAILURES = 6;
 /** A fifth of a fault: an overloaded upstream still serves some, and the ramp is what answers it. */
 const OVERLOAD_WEIGHT = 0.2;
 const FAIL_FAST_SHARE = 0.85;
+/** So few queues are looked at whether anything waits in them or not: to note each time that one is empty costs more. */
+const FEW_QUEUES = 16;
 const SWEEP_S = 60;
 const FORGET_AFTER_S = 3_600;
 /** No answer lasts so long: what is still out then was lost, and its room with it. */
@@ -50,6 +52,7 @@ export class TrafficController {
   readonly #room = new WaitingRoom();
   readonly #tickets = new Register<Ticket>();
   readonly #pools = new Map<string, PoolTraffic>();
+  /** Where calls wait, and a few where they did. */
   readonly #waiting = new Set<PoolTraffic>();
   readonly #modes: Modes;
   #isDraining = false;
@@ -213,10 +216,13 @@ export class TrafficController {
     if (nowS - this.#sweptS >= SWEEP_S) this.#sweep(nowS);
     let wakeAtS = Number.POSITIVE_INFINITY;
     for (const pool of this.#waiting) {
+      if (pool.queue.length === 0) {
+        if (this.#waiting.size > FEW_QUEUES) this.#waiting.delete(pool);
+        continue;
+      }
       const isDown = pool.candidates.every(({ gate }) => gate.isDown || gate.isStopped(false));
       const giveUp = (ticket: Ticket) => this.#shed(ticket, isDown ? "upstream_down" : "deadline", nowS);
       wakeAtS = Math.min(wakeAtS, pool.pump(nowS, this.#decisions, giveUp));
-      if (pool.queue.length === 0) this.#waiting.delete(pool);
     }
     return { ...this.#decisions.take(), wakeAtS: wakeAtS === Number.POSITIVE_INFINITY ? null : wakeAtS };
   }
@@ -367,7 +373,9 @@ export class TrafficController {
     }
     const beforeS = nowS - FORGET_AFTER_S;
     for (const [key, pool] of this.#pools) {
-      if (pool.usedS < beforeS && pool.queue.length === 0) this.#pools.delete(key);
+      if (pool.usedS >= beforeS || pool.queue.length > 0) continue;
+      this.#pools.delete(key);
+      this.#waiting.delete(pool);
     }
     const used = new Set([...this.#pools.values()].flatMap((pool) => pool.candidates.map(({ mirror }) => mirror)));
     this.#upstreams.forget(beforeS, (mirror) => used.has(mirror));

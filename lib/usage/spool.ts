@@ -100,13 +100,18 @@ export class Spool {
     this.#wake = callback;
   }
 
-  /** Appends one call; never throws. With a full disk rows stay in memory (50,000 of them) and are tried again. */
-  record(call: CallRecord): void {
-    const line = `${JSON.stringify(call)}\n`;
+  /**
+   * Appends one call, and returns what was written; never throws. With a full disk rows stay in memory (50,000 of them)
+   * and are tried again.
+   */
+  record(call: CallRecord): string {
+    const json = JSON.stringify(call);
+    const line = `${json}\n`;
     if (this.#held.length > 0 || !this.#append(line)) this.#hold(line);
     const wake = this.#wake;
     this.#wake = null;
     wake?.();
+    return json;
   }
 
   /** Tries again to write what a full disk kept in memory. */

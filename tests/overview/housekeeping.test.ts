@@ -64,8 +64,7 @@ function startProcess(clock: ManualClock, database: Database = stored.database) 
     run(change: Partial<CallRecord>) {
       const open = live.open({ ...place, agent: change.agent ?? "checkout-bot" });
       const call = callRecord({ startedAt: new Date(clock.now()).toISOString(), ...change });
-      spool.record(call);
-      overview.add(call);
+      overview.add(call, spool.record(call));
       open.close(call);
       return call;
     },
