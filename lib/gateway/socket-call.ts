@@ -7,6 +7,8 @@ import type { Exchange } from "./exchange.ts";
 import { GrowingBody } from "./growing-body.ts";
 import type { ArrivalBody, Sink } from "./sink.ts";
 
+const NOTHING = () => {};
+
 /** One call on a connection of its own parsing: its body as it comes, and its answer. */
 export class SocketCall implements Sink, ArrivalBody {
   readonly #socket: Socket;
@@ -15,7 +17,7 @@ export class SocketCall implements Sink, ArrivalBody {
   /** Bytes of the body that are yet to come. */
   #left: number;
   #take: ((bytes: Buffer) => void) | null = null;
-  #whole: () => void = () => {};
+  #whole: () => void = NOTHING;
   #upload: Readable | null = null;
   #early: Buffer[] = [];
   #isAnswered = false;
@@ -87,8 +89,8 @@ export class SocketCall implements Sink, ArrivalBody {
 
   discard(): void {
     if (this.#left === 0 && this.#take !== null) return;
-    this.#whole = () => {};
-    this.#begin(() => {});
+    this.#whole = NOTHING;
+    this.#begin(NOTHING);
     this.#socket.resume();
   }
 
@@ -132,7 +134,7 @@ export class SocketCall implements Sink, ArrivalBody {
 
   #ended(): void {
     const whole = this.#whole;
-    this.#whole = () => {};
+    this.#whole = NOTHING;
     whole();
     // To close while the client still uploads resets the connection, and with it goes the answer (RFC 9112, 9.6).
     if (this.#isAnswered) this.#done();
@@ -141,6 +143,10 @@ export class SocketCall implements Sink, ArrivalBody {
   #done(): void {
     if (this.#isDone) return;
     this.#isDone = true;
+    // Whatever still knows of this call, all that belonged to it need not outlive it.
+    this.exchange = null;
+    this.#take = NOTHING;
+    this.#whole = NOTHING;
     this.#onDone();
   }
 }

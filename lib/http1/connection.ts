@@ -3,6 +3,7 @@ import { Http1Error } from "./errors.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { type ResponseEvents, ResponseParser } from "./response-parser.ts";
 import type { Line, Transfer } from "./transfer.ts";
+import { takeTurn } from "./turn.ts";
 
 /** A server that says how long it keeps an idle connection may have counted from a little earlier. */
 const KEEP_ALIVE_MARGIN_MS = 2_000;
@@ -45,7 +46,7 @@ export class Connection implements Line, ResponseEvents {
       this.#isOpen = true;
       this.#transfer?.begin();
     });
-    socket.on("data", (piece: Buffer) => this.#read(piece));
+    socket.on("data", (piece: Buffer) => takeTurn(() => this.#read(piece)));
     socket.on("drain", () => this.#transfer?.drained());
     socket.on("end", () => this.#ended());
     socket.on("error", (error) => {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { lowerCase } from "./field-names.ts";
+import { flushLater } from "./turn.ts";
 
 /** Up to here what is written together is copied together: one piece costs less than several. */
 const JOINED_BYTES = 16 * 1024;
@@ -93,6 +94,7 @@ export class ResponseWriter {
 
   /** Sends what was written so far. */
   flush(): void {
+    this.#isScheduled = false;
     if (this.#head !== "" || this.#bytes > 0) this.#flush("");
   }
 
@@ -106,10 +108,7 @@ export class ResponseWriter {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    process.nextTick(() => {
-      this.#isScheduled = false;
-      this.flush();
-    });
+    flushLater(this);
   }
 
   #flush(last: string): void {
