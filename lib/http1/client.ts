@@ -1,4 +1,4 @@
-import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Http1Error } from "./errors.ts";
@@ -96,15 +96,15 @@ export class Http1Client {
   }
 
   #open(): Connection {
-    const connection = new Connection(this.#connect(), this.#connectionOptions);
+    const connection = new Connection((onread) => this.#connect(onread), this.#connectionOptions);
     this.#connections.add(connection);
     return connection;
   }
 
-  #connect(): Socket {
+  #connect(onread: OnReadOpts): Socket {
     const { hostname, port, protocol } = this.#url;
     const host = hostname.replace(/^\[|\]$/g, "");
-    const shared = { host, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
+    const shared = { host, onread, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
     if (protocol !== "https:") return connectTcp({ ...shared, port: Number(port || 80) });
     const socket = connectTls({
       ...shared,

@@ -1,9 +1,15 @@
-import type { Socket } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 import { Http1Error } from "./errors.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { type ResponseEvents, ResponseParser } from "./response-parser.ts";
+import { REST_MS, rest } from "./rest.ts";
 import type { Line, Transfer } from "./transfer.ts";
 import { takeTurn } from "./turn.ts";
+
+/** What sockets are read into, one after the other: their pieces are copied out, for most are small. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+/** Larger pieces are no events. */
+const SMALL_BYTES = 8 * 1024;
 
 /** A server that says how long it keeps an idle connection may have counted from a little earlier. */
 const KEEP_ALIVE_MARGIN_MS = 2_000;
@@ -32,8 +38,22 @@ export class Connection implements Line, ResponseEvents {
   #fault: Error | null = null;
   /** Until when the server may be expected to keep it, by `performance.now()`. */
   #idleUntilMs = 0;
+  /** When the last piece of the answer came. */
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #isPaused = false;
+  #isResting = false;
 
-  constructor(socket: Socket, options: ConnectionOptions) {
+  /** `open` makes the socket, which hands what it reads to the options that it is given. */
+  constructor(open: (onread: OnReadOpts) => Socket, options: ConnectionOptions) {
+    const socket = open({
+      buffer: READ_BUFFER,
+      callback: (bytes, buffer) => {
+        const piece = Buffer.from(buffer.subarray(0, bytes));
+        takeTurn(() => this.#read(piece));
+        this.#rest(bytes);
+        return true;
+      },
+    });
     this.socket = socket;
     this.#options = options;
     this.#keepAliveMs = options.keepAliveMs;
@@ -46,7 +66,6 @@ export class Connection implements Line, ResponseEvents {
       this.#isOpen = true;
       this.#transfer?.begin();
     });
-    socket.on("data", (piece: Buffer) => takeTurn(() => this.#read(piece)));
     socket.on("drain", () => this.#transfer?.drained());
     socket.on("end", () => this.#ended());
     socket.on("error", (error) => {
@@ -67,9 +86,25 @@ export class Connection implements Line, ResponseEvents {
   /** Only while it carries none. */
   carry(transfer: Transfer): void {
     this.#transfer = transfer;
+    this.#readAtMs = Number.NEGATIVE_INFINITY;
     this.#parser.expect(transfer.method);
     transfer.take(this);
     if (this.#isOpen && this.#transfer === transfer) transfer.begin();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if (!this.#isResting) this.socket.resume();
+  }
+
+  wake(): void {
+    this.#isResting = false;
+    if (!this.#isPaused) this.socket.resume();
   }
 
   destroy(error: Error | null): void {
@@ -110,6 +145,20 @@ export class Connection implements Line, ResponseEvents {
     this.#rawTrailers = rawTrailers;
   }
 
+  /**
+   * Events that a server writes faster than once a millisecond are read together: each would cost a read and a write of
+   * its own. The first, and those of a stream that takes its time, never wait.
+   */
+  #rest(bytes: number): void {
+    const nowMs = performance.now();
+    const isFast = nowMs - this.#readAtMs < REST_MS;
+    this.#readAtMs = nowMs;
+    if (!isFast || bytes > SMALL_BYTES || this.#transfer === null || this.#isResting) return;
+    this.#isResting = true;
+    this.socket.pause();
+    rest(this);
+  }
+
   #read(piece: Buffer): void {
     try {
       // What follows an answer unasked might be taken for the next one.
@@ -137,7 +186,7 @@ export class Connection implements Line, ResponseEvents {
     this.#transfer = null;
     const isSent = transfer?.finish() ?? false;
     if (this.#keepsAlive && isSent && this.#keepAliveMs > 0) {
-      this.socket.resume();
+      this.resume();
       this.#idleUntilMs = performance.now() + this.#keepAliveMs;
       this.#options.onFree(this);
     } else this.socket.destroy();

@@ -10,6 +10,8 @@ const JOINED_BYTES = 16 * 1024;
 /** What carries a transfer. */
 export type Line = {
   readonly socket: Socket;
+  pause(): void;
+  resume(): void;
   /** Ends the transfer and the connection. Its handler is told of an error, and of nothing where there is none. */
   breakOff(transfer: Transfer, error: Error | null): void;
 };
@@ -87,11 +89,11 @@ export class Transfer implements Flow {
   }
 
   pause(): void {
-    this.#line?.socket.pause();
+    this.#line?.pause();
   }
 
   resume(): void {
-    this.#line?.socket.resume();
+    this.#line?.resume();
   }
 
   #sent(): void {
