@@ -48,7 +48,8 @@ export class Connection implements Line, ResponseEvents {
     const socket = open({
       buffer: READ_BUFFER,
       callback: (bytes, buffer) => {
-        const piece = Buffer.from(buffer.subarray(0, bytes));
+        const piece = Buffer.allocUnsafe(bytes);
+        piece.set(buffer.subarray(0, bytes));
         takeTurn(() => this.#read(piece));
         this.#rest(bytes);
         return true;
@@ -150,10 +151,11 @@ export class Connection implements Line, ResponseEvents {
    * its own. The first, and those of a stream that takes its time, never wait.
    */
   #rest(bytes: number): void {
+    if (bytes > SMALL_BYTES || this.#transfer === null || this.#isResting) return;
     const nowMs = performance.now();
     const isFast = nowMs - this.#readAtMs < REST_MS;
     this.#readAtMs = nowMs;
-    if (!isFast || bytes > SMALL_BYTES || this.#transfer === null || this.#isResting) return;
+    if (!isFast) return;
     this.#isResting = true;
     this.socket.pause();
     rest(this);
