@@ -5,7 +5,6 @@ import { Register } from "../kit/register.ts";
 import type { CallTaker } from "./node-door.ts";
 import { SocketCall } from "./socket-call.ts";
 
-const KEEP_ALIVE_S = 65;
 const SWEEP_MS = 5_000;
 /** What a client may send ahead while its call is under way. */
 const MAX_AHEAD_BYTES = 64 * 1024;
@@ -22,12 +21,15 @@ export class SocketDoor {
   /** Null while nobody serves calls. */
   calls: CallTaker | null = null;
   isClosing = false;
+  /** How long an idle connection is kept, as Node's server keeps its own. */
+  readonly keepAliveS: number;
 
   constructor(server: Server) {
+    this.keepAliveS = Math.floor(server.keepAliveTimeout / 1000);
     const listeners = server.listeners("connection");
     server.removeAllListeners("connection");
     server.on("connection", (socket: Socket) => {
-      this.#sweep ??= setInterval(() => this.#endIdle(KEEP_ALIVE_S * 1000), SWEEP_MS).unref();
+      this.#sweep ??= setInterval(() => this.#endIdle(this.keepAliveS * 1000), SWEEP_MS).unref();
       new SocketConnection(this, socket);
     });
     this.#toNode = (socket, ahead) => {
@@ -104,14 +106,14 @@ class SocketConnection {
   };
 
   #begin(bytes: Buffer): void {
-    const { calls, isClosing } = this.#door;
+    const { calls, isClosing, keepAliveS: idleS } = this.#door;
     const request = calls === null ? null : parsePlainRequest(bytes);
     if (calls === null || request === null || !request.target.startsWith("/v1/")) {
       this.#handOver(bytes);
       return;
     }
     this.idleSinceMs = null;
-    const keepAliveS = request.keepsAlive && !isClosing ? KEEP_ALIVE_S : null;
+    const keepAliveS = request.keepsAlive && !isClosing ? idleS : null;
     const call = new SocketCall(this.socket, request, keepAliveS, () => this.#done(keepAliveS !== null));
     this.#call = call;
     run(calls, call, request);
