@@ -30,6 +30,8 @@ export type OutgoingBody = {
   text: CollectedBody | null;
   /** The body as it came. */
   get: () => CollectedBody | Readable | null;
+  /** Gives its memory back; it is neither read nor sent any more. */
+  free: () => void;
 };
 
 /** Takes the answer, or is told that there will be none. */
@@ -102,8 +104,9 @@ export class Departure {
     return this.#pass.mayTryElse && helpsAgainst(refusal) && this.#fallBack();
   }
 
-  /** The answer goes to the client from here on. */
-  accepted(): void {
+  /** The answer goes to the client from here on; `isWritten` where the upstream's connection has the whole body. */
+  accepted(isWritten: boolean): void {
+    if (isWritten) this.#body?.free();
     this.#body = null;
   }
 
@@ -154,7 +157,7 @@ export class Departure {
     const body = withModel(text, rule.to);
     const leftS = book.patienceLeftS();
     if (body === null || leftS <= 0 || book.fallBack(body) !== null) return false;
-    this.#body = { text: body, get: () => body };
+    this.#body = { text: body, get: () => body, free: () => body.free() };
     this.#enter(body.length, leftS);
     return true;
   }

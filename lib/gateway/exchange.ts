@@ -127,10 +127,10 @@ export class Exchange implements ClientEvents, ResponseHandler {
     if (this.#done) return;
     const encoding = this.#headers.contentEncoding;
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
-    else if (encoding === null) this.#answer(body, () => this.#send(own, body, () => body));
+    else if (encoding === null) this.#answer(body, () => this.#send(own, body, () => body, body));
     else {
       void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
-        if (!this.#done) this.#send(own, decoded && new CollectedBody([decoded]), () => body);
+        if (!this.#done) this.#send(own, decoded && new CollectedBody([decoded]), () => body, body);
       });
     }
   }
@@ -163,10 +163,15 @@ export class Exchange implements ClientEvents, ResponseHandler {
   }
 
   /** `text` is the body where it can be read. */
-  #send(own: OwnCredential | null, text: CollectedBody | null, getBody: () => CollectedBody | Readable | null): void {
+  #send(
+    own: OwnCredential | null,
+    text: CollectedBody | null,
+    get: () => CollectedBody | Readable | null,
+    collected: CollectedBody | null = null,
+  ): void {
     const { method, target } = this.#arrival;
     const call = { context: this.#context, endpoint: this.#endpoint, headers: this.#headers, book: this.#book };
-    const body = { text, get: getBody };
+    const body = { text, get, free: () => collected?.free() };
     const waiting = this.#waiting;
     this.#departure = new Departure({ ...call, waiting, arrival: { method, target } }, body, own, this);
     this.#departure.depart();
@@ -195,7 +200,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
   /** The answer goes to the client from here on. */
   #begin(status: number, reason: string, answer: AnswerHeaders): void {
     this.#hasAnswer = true;
-    this.#departure?.accepted();
+    this.#departure?.accepted(this.#flow?.isWritten ?? false);
     this.#answerLength = answer.contentLength;
     const observed = this.#book.answered(status, answer);
     this.#cache?.began(status, reason, answer);
@@ -380,7 +385,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
 
   #finish(): void {
     this.#done = true;
-    this.#departure?.accepted();
+    this.#departure?.accepted(false);
     this.#decoder?.close();
     this.#waiting?.rest();
     this.#onDone();

@@ -7,14 +7,17 @@ const BLOCK_BYTES = 64 * 1024;
 /** A body that is collected piece by piece. Memory follows what has come, whatever was announced and however small. */
 export class GrowingBody {
   readonly #maxBytes: number;
+  readonly #isOwner: boolean;
   #chunks: Buffer[] = [];
   #block: Buffer | null = null;
   #blockBytes = 0;
   #bytes = 0;
   isTooLong = false;
 
-  constructor(maxBytes: number) {
+  /** `isOwner`: the pieces that are pushed are nobody else's any more, nor is the memory that they stand in. */
+  constructor(maxBytes: number, isOwner = false) {
     this.#maxBytes = maxBytes;
+    this.#isOwner = isOwner;
   }
 
   /** True for the one chunk that makes the body too long; nothing is kept from then on. */
@@ -40,7 +43,7 @@ export class GrowingBody {
     this.#seal();
     const chunks = this.#chunks;
     this.#chunks = [];
-    return new CollectedBody(chunks);
+    return new CollectedBody(chunks, this.#isOwner);
   }
 
   #gather(chunk: Uint8Array): void {

@@ -14,6 +14,7 @@ export class SocketCall implements Sink, ArrivalBody {
   readonly #socket: Socket;
   readonly #writer: ResponseWriter;
   readonly #onDone: () => void;
+  readonly #ownsBody: boolean;
   /** Bytes of the body that are yet to come. */
   #left: number;
   #take: ((bytes: Buffer) => void) | null = null;
@@ -24,9 +25,18 @@ export class SocketCall implements Sink, ArrivalBody {
   #isDone = false;
   exchange: Exchange | null = null;
 
-  /** `onDone` hears when the answer is written and the body has come: the connection can carry another call. */
-  constructor(socket: Socket, request: PlainRequest, keepAliveS: number | null, onDone: () => void) {
+  /**
+   * `ownsBody`: what is fed stands in memory that no other call has a part of. `onDone` hears when the answer is written and the body has come: the
+   * connection can carry another call.
+   */
+  constructor(
+    socket: Socket,
+    request: PlainRequest,
+    { keepAliveS, ownsBody }: { keepAliveS: number | null; ownsBody: boolean },
+    onDone: () => void,
+  ) {
     this.#socket = socket;
+    this.#ownsBody = ownsBody;
     this.#left = request.contentLength;
     this.#onDone = onDone;
     const onDrain = () => this.exchange?.resume();
@@ -61,7 +71,7 @@ export class SocketCall implements Sink, ArrivalBody {
   }
 
   collect(maxBytes: number, done: (body: CollectedBody | null) => void): void {
-    const body = new GrowingBody(maxBytes);
+    const body = new GrowingBody(maxBytes, this.#ownsBody);
     this.#whole = () => {
       if (!body.isTooLong) done(body.take());
     };

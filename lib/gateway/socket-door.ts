@@ -86,7 +86,7 @@ class SocketConnection {
   }
 
   readonly #onData = (bytes: Buffer) => {
-    if (this.#call === null) this.#begin(bytes);
+    if (this.#call === null) this.#begin(bytes, true);
     else this.#feed(this.#call, bytes);
   };
 
@@ -105,7 +105,8 @@ class SocketConnection {
     call?.closed();
   };
 
-  #begin(bytes: Buffer): void {
+  /** `isWhole`: the bytes are all that stands in their memory, and no other call's. */
+  #begin(bytes: Buffer, isWhole: boolean): void {
     const { calls, isClosing, keepAliveS: idleS } = this.#door;
     const request = calls === null ? null : parsePlainRequest(bytes);
     if (calls === null || request === null || !request.target.startsWith("/v1/")) {
@@ -114,7 +115,9 @@ class SocketConnection {
     }
     this.idleSinceMs = null;
     const keepAliveS = request.keepsAlive && !isClosing ? idleS : null;
-    const call = new SocketCall(this.socket, request, keepAliveS, () => this.#done(keepAliveS !== null));
+    const call = new SocketCall(this.socket, request, { keepAliveS, ownsBody: isWhole }, () =>
+      this.#done(keepAliveS !== null),
+    );
     this.#call = call;
     run(calls, call, request);
     if (request.bodyAt < bytes.length) this.#feed(call, bytes.subarray(request.bodyAt));
@@ -149,7 +152,7 @@ class SocketConnection {
       if (this.#call !== null || ahead === null || this.socket.destroyed) return;
       this.#ahead = null;
       this.socket.resume();
-      this.#begin(ahead);
+      this.#begin(ahead, false);
     });
   }
 

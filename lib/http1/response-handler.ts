@@ -1,5 +1,7 @@
 /** Steers an exchange that is under way; every one of these does nothing once it has ended. */
 export type Flow = {
+  /** Nothing of the request is in this process any more; false too once the exchange has ended. */
+  readonly isWritten: boolean;
   /** Breaks the exchange off; its handler hears nothing more. */
   abort(): void;
   /** Reads no further; what was read already may still be handed over. */

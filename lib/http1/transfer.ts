@@ -88,6 +88,11 @@ export class Transfer implements Flow {
     this.#break(null);
   }
 
+  get isWritten(): boolean {
+    const isGiven = this.#body === null && (this.#upload?.isSent ?? true);
+    return this.#line !== null && isGiven && this.#line.socket.writableLength === 0;
+  }
+
   pause(): void {
     this.#line?.pause();
   }

@@ -41,3 +41,27 @@ test("one byte too many is told once, and nothing is kept", () => {
   expect(body.isTooLong).toBe(true);
   expect(body.take().length).toBe(0);
 });
+
+test("a body's memory is given back where it is the body's alone, and nowhere else", () => {
+  const half = Buffer.poolSize / 2;
+  const memory = () => new Uint8Array(2 * half).fill(1);
+  const collect = (piece: Uint8Array, isOwner: boolean) => {
+    const body = new GrowingBody(10 * half, isOwner);
+    body.push(piece);
+    return body.take();
+  };
+  const own = memory();
+  const behindHead = memory();
+  const beforeOthers = memory();
+  const notOwn = memory();
+  collect(own, true).free();
+  collect(behindHead.subarray(100), true).free();
+  collect(beforeOthers.subarray(0, 2 * half - 1), true).free();
+  collect(notOwn, false).free();
+  expect([own, behindHead, beforeOthers, notOwn].map(({ length }) => length)).toEqual([0, 0, 2 * half, 2 * half]);
+  // Node cuts buffers up to this size out of memory that others have parts of.
+  const shared = Buffer.allocUnsafe(half - 1);
+  const neighbour = Buffer.from("somebody else's");
+  collect(shared, true).free();
+  expect([shared.length, neighbour.toString()]).toEqual([half - 1, "somebody else's"]);
+});

@@ -58,6 +58,21 @@ test("calls in one write are answered in turn, each begun when the one before it
   expect(upstream.received.map(({ target }) => target)).toEqual(calls.map((_, index) => `/v1/${index}`));
 });
 
+test("long prompts arrive whole, in one write with others too, though their memory is given back", async () => {
+  const upstream = await startUpstream((res, { body }) => res.end(`${body.length} ${new Set(body).size}`));
+  onTestFinished(upstream.close);
+  const door = await openDoor("socket", upstream.url);
+  onTestFinished(door.close);
+  const letters = Array.from({ length: 12 }, (_, index) => "abcdefghijkl"[index] ?? "");
+  const calls = letters.map((letter, index) => post("/v1/messages", letter.repeat(1 + index * 70_000)));
+  const answers = letters.map((_, index) => `${1 + index * 70_000} 1`);
+  const together = await speak(door.url, [calls.join("")], calls.length);
+  expect(bodies(together, calls.length)).toEqual(answers);
+  const apart = await speak(door.url, calls, calls.length);
+  expect(bodies(apart, calls.length)).toEqual(answers);
+  expect(upstream.received.map(({ body }) => String.fromCharCode(body[0] ?? 0))).toEqual([...letters, ...letters]);
+});
+
 test("until somebody serves calls, and for what is not HTTP, Node's server answers", async () => {
   const { door, url, seen, gateway } = await openServer();
   expect(bodies(await speak(url, [get("/v1/early")], 1), 1)).toEqual(["/v1/early "]);
