@@ -3,6 +3,7 @@ import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import type { Verdict } from "./admission-upstream.ts";
 import type { Job } from "./admission-workload.ts";
+import { ReferencePolicy } from "./reference/policy.ts";
 
 /** What a policy may do to the world. */
 export type World = {
@@ -26,7 +27,7 @@ export type Policy = {
   end(job: Job, answer: { uncached: number }, nowS: number): void;
 };
 
-export const POLICIES = ["pass-through", "fifo-32", "window-80", "headroom"] as const;
+export const POLICIES = ["pass-through", "fifo-32", "window-80", "reference", "headroom"] as const;
 export type PolicyName = (typeof POLICIES)[number];
 
 export function createPolicy(
@@ -41,6 +42,8 @@ export function createPolicy(
       return queued(world, cap(32));
     case "window-80":
       return queued(world, minuteWindow(setup.limits.map((limit) => 0.8 * limit)));
+    case "reference":
+      return new ReferencePolicy(world, setup.upstreams);
     case "headroom":
       return headroom(world, setup.upstreams);
   }

@@ -149,7 +149,7 @@ function rowOf(name: string, policy: string, figures: Figures): string {
 function targetRow(name: string, target: Target): string {
   return line([
     name,
-    "(reference)",
+    "(table)",
     "0.0",
     target.upstream429.toFixed(2),
     target.shed.toFixed(1),
