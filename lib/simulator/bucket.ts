@@ -12,6 +12,7 @@ export class Bucket {
   #limit: number;
   #units: number;
   #atMs: number;
+  #taken = 0;
 
   constructor(limitPerMinute: number, nowMs: number) {
     this.#limit = limitPerMinute;
@@ -28,6 +29,11 @@ export class Bucket {
     return this.#units / UNITS_PER_TOKEN;
   }
 
+  /** Tokens taken since the start, less what was given back. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   /**
    * Brings the level to `nowMs`. `drained` tokens flowed out evenly since the last time, so they meet the refill before
    * the brim does: a full bucket that drains slower than it fills stays full. Time never goes back.
@@ -35,12 +41,14 @@ export class Bucket {
   settle(nowMs: number, drained = 0): void {
     const elapsedMs = Math.max(0, nowMs - this.#atMs);
     this.#atMs = Math.max(this.#atMs, nowMs);
+    this.#taken += drained;
     const units = this.#units + this.#limit * elapsedMs - drained * UNITS_PER_TOKEN;
     this.#units = Math.min(this.#limit * UNITS_PER_TOKEN, units);
   }
 
   /** Takes tokens out at once; a negative amount gives some back, never over the brim. */
   take(amount: number): void {
+    this.#taken += amount;
     this.#units = Math.min(this.#limit * UNITS_PER_TOKEN, this.#units - amount * UNITS_PER_TOKEN);
   }
 

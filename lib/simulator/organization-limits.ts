@@ -5,6 +5,9 @@ import { laneHeaders, rateLimitHeaders } from "./rate-limit-headers.ts";
 import { isSurface, type Surface, surfaceLimit } from "./surfaces.ts";
 
 /** By pool (`opus-5.5`), by pool and lane (`opus-5.5/fast`, `opus-4.x/priority`), or by surface (requests only). */
+/** Of one bucket: its limit a minute, what is in it now, and what was taken out of it since the start. */
+export type BucketState = { limit: number; level: number; taken: number };
+
 export type LimitOverrides = Partial<Record<string, Partial<MeterLimits>>>;
 
 /** Fast mode has a pool of its own whose figures are unpublished: a quarter of the standard tokens stands in. */
@@ -83,13 +86,13 @@ export class OrganizationLimits {
     return meter;
   }
 
-  /** Every pool met so far with its levels now, for `GET /simulator/limits`. */
-  levels(nowMs: number): Record<string, Record<MeterLimiter, { limit: number; level: number }>> {
+  /** Every pool met so far with its levels now and what was taken since the start, for `GET /simulator/limits`. */
+  levels(nowMs: number): Record<string, Record<MeterLimiter, BucketState>> {
     return Object.fromEntries(
       [...this.#meters].map(([key, meter]) => {
         meter.settle(nowMs);
         const { requests, input_tokens, output_tokens } = meter.buckets;
-        const show = (bucket: { limit: number; level: number }) => ({ limit: bucket.limit, level: bucket.level });
+        const show = ({ limit, level, taken }: BucketState) => ({ limit, level, taken });
         return [
           key,
           { requests: show(requests), input_tokens: show(input_tokens), output_tokens: show(output_tokens) },

@@ -67,9 +67,10 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
       }),
     ),
   );
-  const foreign = scenario === "foreign" ? drainUnseen(simulator, stop.signal) : Promise.resolve();
+  const others = { output: 0 };
+  const foreign = scenario === "foreign" ? drainUnseen(simulator, others, stop.signal) : Promise.resolve();
   await delay(measuredFromMs - performance.now());
-  const before = reading(simulator);
+  const before = reading(simulator, others);
   const secondBefore = second && reading(second);
   await delay((seconds * 1000) / 2);
   if (scenario === "halved") {
@@ -78,15 +79,14 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   const died = second && reading(simulator);
   if (second) await simulator.close();
   await delay((seconds * 1000) / 2);
-  const after = died ?? reading(simulator);
+  const after = died ?? reading(simulator, others);
   const secondAfter = second && reading(second);
   stop.abort();
   await Promise.allSettled([...agents.flat(), foreign]);
   await server.stop();
   if (!second) await simulator.close();
   await second?.close();
-  // What a bucket gave: its refill, and what was taken off its level; a fifth of the refill may go to others.
-  const part = { halved: 0.75, foreign: 0.8, dying: 0.5 }[scenario] ?? 1;
+  const part = { halved: 0.75, dying: 0.5 }[scenario] ?? 1;
   const spans = [used(before, after, seconds * part)];
   if (secondBefore && secondAfter) spans.push(used(secondBefore, secondAfter, seconds));
   const sum = (of: keyof Used) => spans.reduce((total, span) => total + span[of], 0);
@@ -171,30 +171,35 @@ function agent(
   });
 }
 
-/** A second consumer of the organisation's limits that Headroom does not see. */
-async function drainUnseen(simulator: Simulator, signal: AbortSignal): Promise<void> {
+/** A second consumer of the organisation's limits that Headroom does not see; `others` counts what it takes. */
+async function drainUnseen(simulator: Simulator, others: { output: number }, signal: AbortSignal): Promise<void> {
+  const output = 0.2 * (LIMITS.output_tokens / 60);
   while (!signal.aborted) {
-    simulator.drain(POOL, { requests: 1, input_tokens: 900, output_tokens: 0.2 * (LIMITS.output_tokens / 60) });
+    simulator.drain(POOL, { requests: 1, input_tokens: 900, output_tokens: output });
+    others.output += output;
     await delay(1_000, undefined, { signal }).catch(() => {});
   }
 }
 
-type Reading = { sends: number; refused: number; output: number; level: number };
+/** `output` is what the bucket gave to calls, those under way with what they have produced; `others` what else it gave. */
+type Reading = { sends: number; refused: number; output: number; others: number; level: number };
 type Used = { sends: number; refused: number; output: number; given: number };
 
+/** `given` is what calls could have had: the refill and what was taken off the level, less what went to others. */
 function used(before: Reading, after: Reading, seconds: number): Used {
+  const refill = (LIMITS.output_tokens / 60) * seconds;
   return {
     sends: after.sends - before.sends,
     refused: after.refused - before.refused,
     output: after.output - before.output,
-    given: (LIMITS.output_tokens / 60) * seconds + before.level - after.level,
+    given: refill + before.level - after.level - (after.others - before.others),
   };
 }
 
-function reading(simulator: Simulator): Reading {
-  const { calls, byStatus, usage } = simulator.ledger.sums;
-  const level = simulator.levels()[POOL]?.output_tokens.level ?? 0;
-  return { sends: calls, refused: byStatus["429"] ?? 0, output: usage.output, level };
+function reading(simulator: Simulator, { output: others } = { output: 0 }): Reading {
+  const { calls, byStatus } = simulator.ledger.sums;
+  const { level, taken } = simulator.levels()[POOL]?.output_tokens ?? { level: 0, taken: 0 };
+  return { sends: calls, refused: byStatus["429"] ?? 0, output: taken - others, others, level };
 }
 
 function quantile(values: number[], share: number): number {

@@ -31,7 +31,7 @@ test("another process sets limits and faults and drains a bucket", async () => {
   await set("limits", { "opus-5.5": { requests: 60, output_tokens: 6_000 } });
   expect((await post(HELLO)).headers.get("anthropic-ratelimit-requests-remaining")).toBe("59");
   const drained = await set("drain", { pool: "opus-5.5", requests: 58, input_tokens: 1_000_000 });
-  expect((await drained.json())["opus-5.5"].requests).toEqual({ limit: 60, level: 1 });
+  expect((await drained.json())["opus-5.5"].requests).toEqual({ limit: 60, level: 1, taken: 59 });
   await set("faults", { "529": 1 });
   expect((await post(HELLO)).status).toBe(529);
   await set("faults", {});

@@ -130,7 +130,11 @@ describe("admission", () => {
   test("is taken down by somebody else's use", () => {
     const organization = new OrganizationLimits("start", limits);
     organization.drain("opus-5.5", { input_tokens: 40_000 }, START);
-    expect(organization.levels(START)["opus-5.5"]?.input_tokens).toEqual({ limit: 30_000, level: -10_000 });
+    expect(organization.levels(START)["opus-5.5"]?.input_tokens).toEqual({
+      limit: 30_000,
+      level: -10_000,
+      taken: 40_000,
+    });
     expect(organization.admit(call(1_000), START)).toMatchObject({ admitted: false, retryAfterSeconds: 22 });
   });
 
