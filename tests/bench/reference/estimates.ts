@@ -1,5 +1,3 @@
-/** Sections named here are those of the published rules that this policy follows to the letter. */
-
 const BINS = 28;
 const CENTRES = Array.from({ length: BINS }, (_, bin) => 2 ** ((bin + 0.5) / 2));
 const MODEL_WEIGHT = 4;
@@ -7,7 +5,7 @@ const PRIOR_TOKENS = 700;
 
 type Histogram = { counts: number[]; sum: number };
 
-/** Lengths of answers in half-octave bins and the share of prompts read from a cache, by agent (section 3.2). */
+/** Lengths of answers in half-octave bins and the share of prompts read from a cache, by agent. */
 export class Estimates {
   readonly #model = histogram();
   readonly #agents = new Map<string, Histogram & { hit: number }>();

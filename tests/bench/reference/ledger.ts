@@ -11,7 +11,7 @@ export type Expected = { level: number[]; corrected: number[] };
 /** What had been sent when a call was: for telling how output is charged. */
 export type Snapshot = { sentS: number; made: number; open: number; held: number };
 
-/** The mirror of one upstream's buckets, corrected by headers (sections 3.1, 3.2 and 3.7). */
+/** The mirror of one upstream's buckets, corrected by headers. */
 export class Ledger {
   readonly limit = [0, 0, 0];
   readonly rate = [0, 0, 0];

@@ -15,7 +15,7 @@ type Waiting = { job: Job; tries: number; notBeforeS: number[] };
 type AgentQueue = { waiting: Waiting[]; time: number };
 
 /**
- * The rules that Headroom's own were derived from, as they were published, and nothing more: what an improvement is
+ * The rules that Headroom's own grew from, fixed as they were and sharing no code with it: what an improvement is
  * measured against, on the same calls.
  */
 export class ReferencePolicy implements Policy {
@@ -141,7 +141,7 @@ export class ReferencePolicy implements Policy {
     });
   }
 
-  /** The class whose turn it is, and of its agents the one that had least (sections 3.5 and 3.6). */
+  /** The class whose turn it is, and of its agents the one that had least. */
   #next(nowS: number): { queue: AgentQueue; waiting: Waiting; gatedAs: number } | null {
     const ready = this.#queues.map((agents) => this.#leastOf(agents, nowS));
     const top = CLASSES.find((index) => ready[index]);

@@ -11,7 +11,7 @@ const OUT = 2;
 
 type Buckets = { rate: readonly number[]; capacity: readonly number[] };
 
-/** How deep each class may dig, learnt from the bursts of those above it, and critical's burst curve (section 3.4). */
+/** How deep each class may dig, learnt from the bursts of those above it, and critical's burst curve. */
 export class Reserves {
   readonly #depth = CLASSES.map(() => [0, 0, 0]);
   readonly #peak = CLASSES.map(() => [0, 0, 0]);

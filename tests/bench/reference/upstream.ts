@@ -23,7 +23,7 @@ export type Stream = {
   rest: number;
 };
 
-/** One upstream key: its ledger, open streams, reserves and ramp, and the gate before it (sections 3.2, 3.3 and 3.8). */
+/** One upstream key: its ledger, open streams, reserves and ramp, and the gate before it. */
 export class Upstream {
   readonly ledger = new Ledger();
   readonly reserves = new Reserves();
