@@ -1,6 +1,6 @@
 import type { AgentSettings } from "../access/schema.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
-import type { RequestHeaders } from "./request-headers.ts";
+import { AGENT_KEY_PREFIX, type RequestHeaders } from "./request-headers.ts";
 import type { OwnCredential } from "./upstream-set.ts";
 
 /** `settings` bounds the class of its calls, and may ask for a cache; without them they are normal and have none. */
@@ -27,8 +27,6 @@ export type CredentialRules = {
   /** Whether credentials other than agent keys go through untouched. */
   passThrough: boolean;
 };
-
-const AGENT_KEY_PREFIX = "hr_";
 
 /**
  * Judges a call's credential. An agent key, in whichever of the two headers it comes, is replaced by the upstream's

@@ -5,14 +5,38 @@
  */
 export type EndpointKind = "messages" | "chat" | "complete" | "batch" | "batch_results" | "unread" | "free";
 
-export type Endpoint = { path: string; kind: EndpointKind };
+/** `isPlain` is false for a path that servers may read as another one than it spells. */
+export type Endpoint = { path: string; kind: EndpointKind; isPlain: boolean };
 
-/** Reads a request target: its path without the query, and what kind of endpoint that is. */
+/** Reads a request target: its path without the query, and what kind of endpoint servers will take it for. */
 export function readEndpoint(method: string, target: string): Endpoint {
   const query = target.indexOf("?");
   const path = query === -1 ? target : target.slice(0, query);
-  if (method === "POST") return { path, kind: kindOfPost(path) };
-  return { path, kind: method === "GET" && RESULTS.test(path) ? "batch_results" : "free" };
+  const meant = AMBIGUOUS.test(path) ? meantPath(path) : path;
+  return { path, kind: kindOf(method, meant), isPlain: meant === path };
+}
+
+function kindOf(method: string, path: string): EndpointKind {
+  if (method === "POST") return kindOfPost(path);
+  return method === "GET" && RESULTS.test(path) ? "batch_results" : "free";
+}
+
+const AMBIGUOUS = /[%\\#;]|\/\.|\/\/|\/$/;
+/** Unreserved characters (RFC 3986, 2.3) and separators: what some servers decode before they look at a path. */
+const DECODED_ANYWAY = /%(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[def]|5[cf]|7e)/gi;
+
+/** The path with all spellings undone that a server may undo: escapes, dot segments, doubled and trailing slashes. */
+function meantPath(path: string): string {
+  const spelt = path
+    .replace(DECODED_ANYWAY, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
+    .replace(/[#;].*$/, "")
+    .replaceAll("\\", "/");
+  const segments: string[] = [];
+  for (const segment of spelt.split("/")) {
+    if (segment === "..") segments.pop();
+    else if (segment !== "." && segment !== "") segments.push(segment);
+  }
+  return `/${segments.join("/")}`;
 }
 
 /** Whether a model answers the call: then its body tells the model, and draws on that model's limits. */

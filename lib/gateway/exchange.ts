@@ -29,6 +29,8 @@ import type { TrafficPass } from "./traffic-pass.ts";
 import type { OwnCredential } from "./upstream-set.ts";
 import { WaitingSink } from "./waiting-sink.ts";
 
+const NOT_PLAIN =
+  "With an agent key the path must be spelt as the API spells it: without dot segments, doubled or trailing slashes, or needless escapes.";
 /** The API takes Messages bodies of 32 MB; what is longer than this it would refuse too. */
 const MAX_BODY_BYTES = 40 * 1024 * 1024;
 
@@ -86,6 +88,9 @@ export class Exchange implements ClientEvents, ResponseHandler {
     const { body, target } = this.#arrival;
     if (credential.kind === "refused") this.refuse(credential.answer);
     else if (!target.startsWith("/")) this.refuse(ownAnswers.unforwardable("The request target must be a path."));
+    // An agent is held to settings by its calls' paths, and TRACE would show it the upstream's credential.
+    else if (credential.agentKey && !this.#endpoint.isPlain) this.refuse(ownAnswers.unforwardable(NOT_PLAIN));
+    else if (this.#arrival.method === "TRACE") this.refuse(ownAnswers.unforwardable("TRACE is not forwarded."));
     else if (!isModelCall(this.#endpoint.kind)) this.#send(own, null, () => body.stream());
     else body.collect(MAX_BODY_BYTES, (whole) => this.#collected(own, whole));
   }

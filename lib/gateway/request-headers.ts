@@ -1,6 +1,8 @@
 import { lowerCase } from "../http1/field-names.ts";
 import { HOP_BY_HOP, removeNominated } from "./hop-by-hop.ts";
 
+export const AGENT_KEY_PREFIX = "hr_";
+
 /** A call's headers, read in one pass: what goes on to the upstream, and what Headroom itself wants to know. */
 export type RequestHeaders = {
   /** Names and values in turn, as they came, credentials apart. */
@@ -60,11 +62,12 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     const name = lowerCase(rawName);
     switch (name) {
       case "x-api-key":
-        read.apiKey ??= value;
+        // Of several an agent key counts, and is never forwarded.
+        if (read.apiKey === null || value.startsWith(AGENT_KEY_PREFIX)) read.apiKey = value;
         read.credentials.push(rawName, value);
         continue;
       case "authorization":
-        read.bearer ??= /^bearer\s+(\S+)/i.exec(value)?.[1] ?? null;
+        read.bearer = bearerOf(value, read.bearer);
         read.credentials.push(rawName, value);
         continue;
       case "connection":
@@ -114,6 +117,13 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
   }
   if (nominated !== null) read.forwarded = removeNominated(read.forwarded, nominated);
   return read;
+}
+
+/** Of several an agent key counts, which is taken without the word `Bearer` too: it must not get upstream. */
+function bearerOf(value: string, before: string | null): string | null {
+  if (value.startsWith(AGENT_KEY_PREFIX)) return value;
+  const bearer = /^bearer\s+(\S+)/i.exec(value)?.[1] ?? null;
+  return before === null || bearer?.startsWith(AGENT_KEY_PREFIX) ? bearer : before;
 }
 
 /** A browser with the dashboard open sends its session along; that is nobody's business upstream. */

@@ -29,6 +29,7 @@ describe.each(DOORS)("through the %s door", (door) => {
     ["x-api-key", { "x-api-key": AGENT_KEY }],
     ["Authorization", { authorization: `Bearer ${AGENT_KEY}` }],
     ["both", { "x-api-key": AGENT_KEY, authorization: `Bearer ${AGENT_KEY}` }],
+    ["Authorization without a scheme", { authorization: AGENT_KEY }],
     ["one beside another credential", { "x-api-key": "sk-ant-other", authorization: `bearer ${AGENT_KEY}` }],
   ])("an agent key in %s goes out as the upstream's credential, and names the agent", async (_, headers) => {
     const { seen, record } = await call({ ...headers, "x-headroom-agent": "somebody-else" }, { passThrough: false });
