@@ -3,12 +3,11 @@
  * taken first, so that a used one is said at once; the gateway serves as soon as the runtime stands, while the dashboard
  * may still be building.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
-import { AgentMessage, isAgentCall } from "./lib/gateway/agent-message.ts";
-import { meetExpectations } from "./lib/gateway/expect-continue.ts";
-import { SocketDoor } from "./lib/gateway/socket-door.ts";
+import { isAgentCall } from "./lib/gateway/agent-message.ts";
+import { createAgentServer, refuseAtStart } from "./lib/gateway/agent-server.ts";
 import { buildDashboard } from "./lib/settings/build-dashboard.ts";
 import { type Env, isLoopback, parseEnv } from "./lib/settings/env.ts";
 
@@ -44,14 +43,11 @@ async function main(): Promise<void> {
   const env = parseEnv(demo ? await demo.demoEnv(process.env, flags) : process.env);
   Object.assign(process.env, { NODE_ENV: flags.dev ? "development" : "production", NEXT_TELEMETRY_DISABLED: "1" });
 
-  let gateway: Handler = notYet;
+  let gateway: Handler = refuseAtStart;
   let dashboard: Handler = notYet;
-  const server = createServer(
-    { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000, IncomingMessage: AgentMessage },
-    (request, response) => (isAgentCall(request) ? gateway(request, response) : dashboard(request, response)),
+  const { server, door } = createAgentServer((request, response) =>
+    isAgentCall(request) ? gateway(request, response) : dashboard(request, response),
   );
-  meetExpectations(server);
-  const door = new SocketDoor(server);
   await listen(server, env);
   const url = publicUrlOf(env, server.address() as AddressInfo);
 
@@ -97,7 +93,7 @@ function notYet(_: IncomingMessage, response: ServerResponse): void {
   response.end("Headroom is starting; try again in a moment.\n");
 }
 
-function listen(server: ReturnType<typeof createServer>, env: Env): Promise<void> {
+function listen(server: Server, env: Env): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(listenFault(error, env)));
     server.listen(env.PORT, env.HOST, resolve);

@@ -4,8 +4,10 @@ import { type PlainRequest, parsePlainRequest } from "../http1/plain-request.ts"
 import { Register } from "../kit/register.ts";
 import type { CallTaker } from "./node-door.ts";
 import { SocketCall } from "./socket-call.ts";
+import { type Heard, hasStalled } from "./upload-watch.ts";
 
-const SWEEP_MS = 5_000;
+/** A request that was sent in the last moment of the time that clients are told still meets an open connection. */
+const IDLE_MARGIN_MS = 1_000;
 /** What a client may send ahead while its call is under way. */
 const MAX_AHEAD_BYTES = 64 * 1024;
 
@@ -17,47 +19,52 @@ const MAX_AHEAD_BYTES = 64 * 1024;
 export class SocketDoor {
   readonly connections = new Register<SocketConnection>();
   readonly #toNode: (socket: Socket, ahead: Buffer) => void;
-  #sweep: NodeJS.Timeout | null = null;
+  readonly #idleMs: number;
+  readonly #stallMs: number;
   /** Null while nobody serves calls. */
   calls: CallTaker | null = null;
   isClosing = false;
-  /** How long an idle connection is kept, as Node's server keeps its own. */
+  /** How long clients are told that an idle connection is kept. */
   readonly keepAliveS: number;
 
-  constructor(server: Server) {
-    this.keepAliveS = Math.floor(server.keepAliveTimeout / 1000);
+  constructor(server: Server, { idleMs, stallMs }: { idleMs: number; stallMs: number }) {
+    this.#idleMs = idleMs;
+    this.#stallMs = stallMs;
+    this.keepAliveS = Math.floor(idleMs / 1000);
     const listeners = server.listeners("connection");
     server.removeAllListeners("connection");
     server.on("connection", (socket: Socket) => {
-      this.#sweep ??= setInterval(() => this.#endIdle(this.keepAliveS * 1000), SWEEP_MS).unref();
       new SocketConnection(this, socket);
     });
     this.#toNode = (socket, ahead) => {
       for (const listener of listeners) listener.call(server, socket);
       socket.emit("data", ahead);
     };
-    server.on("close", () => {
-      if (this.#sweep !== null) clearInterval(this.#sweep);
-      this.#sweep = null;
-    });
   }
 
   handOver(socket: Socket, ahead: Buffer): void {
     this.#toNode(socket, ahead);
   }
 
+  /** Ends connections that were idle for too long, and those whose clients do not send what they owe. */
+  sweep(nowMs: number): void {
+    this.#endIdle(nowMs - this.#idleMs - IDLE_MARGIN_MS);
+    for (const connection of this.connections.all()) {
+      if (connection.owesTooLong(nowMs, this.#stallMs)) connection.socket.destroy();
+    }
+  }
+
   /** Ends connections without a call now, and all others with theirs. */
   closeIdleConnections(): void {
     this.isClosing = true;
-    this.#endIdle(Number.NEGATIVE_INFINITY);
+    this.#endIdle(Number.POSITIVE_INFINITY);
   }
 
   closeAllConnections(): void {
     for (const connection of this.connections.all()) connection.socket.destroy();
   }
 
-  #endIdle(afterMs: number): void {
-    const beforeMs = performance.now() - afterMs;
+  #endIdle(beforeMs: number): void {
     for (const { socket, idleSinceMs } of this.connections.all()) {
       if (idleSinceMs !== null && idleSinceMs < beforeMs) socket.destroy();
     }
@@ -71,6 +78,7 @@ class SocketConnection {
   #call: SocketCall | null = null;
   /** What came behind the request that is under way. */
   #ahead: Buffer | null = null;
+  readonly #heard: Heard = { bytes: -1, atMs: 0 };
   /** Null while it carries a call. */
   idleSinceMs: number | null = performance.now();
 
@@ -83,6 +91,16 @@ class SocketConnection {
     socket.on("end", this.#onEnd);
     socket.on("error", ignore);
     socket.on("close", this.#onClose);
+  }
+
+  owesTooLong(nowMs: number, stallMs: number): boolean {
+    const { socket } = this;
+    // Paused: it is the upstream that does not take more.
+    if (this.#call === null || this.#call.bodyLeft === 0 || socket.isPaused()) {
+      this.#heard.bytes = -1;
+      return false;
+    }
+    return hasStalled(socket.bytesRead, this.#heard, nowMs, stallMs);
   }
 
   readonly #onData = (bytes: Buffer) => {

@@ -1,8 +1,7 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { SocketDoor } from "../../lib/gateway/socket-door.ts";
+import { createAgentServer } from "../../lib/gateway/agent-server.ts";
 import { openDoor } from "../support/gateway.ts";
 import { readAnswers, statusOf, valuesOf } from "../support/http-wire.ts";
 import { speak } from "../support/speak.ts";
@@ -20,12 +19,11 @@ async function openServer() {
   const { gateway, records, close } = await openDoor("node", upstream.url);
   onTestFinished(close);
   const seen: (string | undefined)[] = [];
-  const server = createServer((req, res) => {
+  const { server, door } = createAgentServer((req, res) => {
     seen.push(req.url);
     if (req.url?.startsWith("/v1/")) gateway.handleNode(req, res);
     else res.end(`page ${req.url}`);
   });
-  const door = new SocketDoor(server);
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   onTestFinished(() => {

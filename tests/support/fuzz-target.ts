@@ -1,7 +1,4 @@
-import { createServer } from "node:http";
-import { AgentMessage } from "../../lib/gateway/agent-message.ts";
-import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
-import { SocketDoor } from "../../lib/gateway/socket-door.ts";
+import { createAgentServer } from "../../lib/gateway/agent-server.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { LimitBook } from "../../lib/limits/limit-book.ts";
 import { LiveUsage } from "../../lib/usage/live-usage.ts";
@@ -54,13 +51,8 @@ const { gateway } = await openDoor("node", upstreamUrl, {
     error: (fields, message) => faults.push(`logged: ${message} ${JSON.stringify(fields)}`),
   },
 });
-// As server.ts has it.
-const server = createServer(
-  { maxHeaderSize: 64 * 1024, requestTimeout: 0, keepAliveTimeout: 65_000, IncomingMessage: AgentMessage },
-  (req, res) => gateway.handleNode(req, res),
-);
-meetExpectations(server);
-new SocketDoor(server).calls = gateway.calls;
+const { server, door } = createAgentServer((req, res) => gateway.handleNode(req, res));
+door.calls = gateway.calls;
 server.listen(socketPath, () => process.send?.("ready"));
 
 process.on("message", () => {

@@ -1,14 +1,12 @@
 import { EventEmitter, once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { ObservedLimit } from "../../lib/anthropic/rate-limit-headers.ts";
-import { AgentMessage } from "../../lib/gateway/agent-message.ts";
-import { meetExpectations } from "../../lib/gateway/expect-continue.ts";
+import { type ClientTimeouts, createAgentServer } from "../../lib/gateway/agent-server.ts";
 import { createGateway, type Gateway, type GatewayOptions } from "../../lib/gateway/gateway.ts";
-import { SocketDoor } from "../../lib/gateway/socket-door.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { silentLog } from "../../lib/kit/log.ts";
 import type { Place } from "../../lib/limits/place.ts";
@@ -57,6 +55,8 @@ export type OpenDoor = {
   records: Records;
   live: LiveEvent[];
   observed: { place: Place; observed: ObservedLimit[]; sentAtMs: number }[];
+  /** Ends what clients owe at a time of `performance.now()`. */
+  sweep(nowMs: number): void;
   close(): Promise<void>;
 };
 
@@ -67,12 +67,15 @@ export const AGENT_KEY_ID = "01935f00-0000-7000-8000-000000000001";
 export async function openDoor(
   door: Door,
   upstreamUrl: string,
-  options: Partial<Omit<GatewayOptions, "upstream">> & { apiKey?: string | null } = {},
+  options: Partial<Omit<GatewayOptions, "upstream">> & {
+    apiKey?: string | null;
+    clients?: Partial<ClientTimeouts>;
+  } = {},
 ): Promise<OpenDoor> {
   const records = new Records();
   const live: LiveEvent[] = [];
   const observed: OpenDoor["observed"] = [];
-  const { apiKey = "sk-ant-upstream", ...rest } = options;
+  const { apiKey = "sk-ant-upstream", clients, ...rest } = options;
   const gateway = createGateway({
     upstream: { name: "anthropic", baseUrl: upstreamUrl, apiKey },
     agentKeys: { find: (secret) => (secret === AGENT_KEY ? { id: AGENT_KEY_ID, name: "night-batch" } : null) },
@@ -96,24 +99,25 @@ export async function openDoor(
     believeLabels: true,
     ...rest,
   });
-  // As server.ts has it for agents' calls.
-  const message = door === "web" ? {} : { IncomingMessage: AgentMessage };
-  const server = createServer({ requestTimeout: 0, ...message }, (req, res) => {
+  const {
+    server,
+    door: fast,
+    sweep,
+  } = createAgentServer((req, res) => {
     if (door === "web") void serveWeb(gateway, req, res);
     else gateway.handleNode(req, res);
-  });
-  meetExpectations(server);
-  const fast = door === "socket" ? new SocketDoor(server) : null;
-  if (fast) fast.calls = gateway.calls;
+  }, clients);
+  // Without calls to give them to, the socket door hands all connections to Node's server.
+  if (door === "socket") fast.calls = gateway.calls;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const close = async () => {
     await gateway.close(0);
     server.closeAllConnections();
-    fast?.closeAllConnections();
+    fast.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
-  return { url, gateway, records, live, observed, close };
+  return { url, gateway, records, live, observed, sweep, close };
 }
 
 /** What a framework does between a Node server and a route handler. */
@@ -122,12 +126,12 @@ async function serveWeb(gateway: Gateway, req: IncomingMessage, res: ServerRespo
   res.on("close", () => abort.abort());
   res.on("error", () => {});
   const headers = new Headers();
+  let hasBody = false;
   for (let at = 0; at + 1 < req.rawHeaders.length; at += 2) {
-    const name = req.rawHeaders[at] ?? "";
-    if (!/^(?:connection|transfer-encoding|keep-alive)$/i.test(name))
-      headers.append(name, req.rawHeaders[at + 1] ?? "");
+    const [name = "", value = ""] = req.rawHeaders.slice(at, at + 2);
+    if (/^transfer-encoding$/i.test(name) || (/^content-length$/i.test(name) && Number(value) > 0)) hasBody = true;
+    if (!/^(?:connection|transfer-encoding|keep-alive)$/i.test(name)) headers.append(name, value);
   }
-  const hasBody = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
   const body = hasBody ? (Readable.toWeb(req) as ReadableStream<Uint8Array>) : null;
   try {
     const request = new Request(`http://${req.headers.host}${req.url}`, {
