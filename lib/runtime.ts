@@ -146,8 +146,13 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
         metrics.add(call);
       },
     },
-    passThrough: true,
-    believeLabels: loopback,
+    passThrough: env.HEADROOM_PASS_THROUGH ?? loopback,
+    believeLabels: env.HEADROOM_BELIEVE_HEADERS ?? loopback,
+    timeouts: {
+      connectMs: env.HEADROOM_UPSTREAM_CONNECT_S * 1_000,
+      headersMs: env.HEADROOM_UPSTREAM_ANSWER_S * 1_000,
+      streamHeadersMs: env.HEADROOM_UPSTREAM_STREAM_S * 1_000,
+    },
   });
   const housekeeping = new Housekeeping({
     ...{ database, live, limits, costs, refusals, overview, access, clock, log },

@@ -177,6 +177,7 @@ export class Departure {
     const whole = [...headers.forwarded, ...sender.headers];
     const sent = waiting?.headersFor(whole) ?? whole;
     const body = this.#body.get();
-    sender.client.dispatch({ method, target, headers: sent, body, contentLength }, this.#traveller);
+    const streams = book.request.head?.stream ?? false;
+    sender.client.dispatch({ method, target, headers: sent, body, contentLength, streams }, this.#traveller);
   }
 }

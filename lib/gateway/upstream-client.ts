@@ -12,9 +12,15 @@ export type UpstreamTimeouts = {
    * client that is tired of waiting leaves, and takes its call with it. After the first byte nothing is timed.
    */
   headersMs: number;
+  /** The same for a call that streams, whose head comes before the model has done anything. */
+  streamHeadersMs: number;
 };
 
-export const DEFAULT_TIMEOUTS: UpstreamTimeouts = { connectMs: 10_000, headersMs: 60 * 60_000 };
+export const DEFAULT_TIMEOUTS: UpstreamTimeouts = {
+  connectMs: 10_000,
+  headersMs: 60 * 60_000,
+  streamHeadersMs: 3 * 60_000,
+};
 
 export type UpstreamRequest = {
   method: string;
@@ -24,6 +30,8 @@ export type UpstreamRequest = {
   body: CollectedBody | Readable | null;
   /** The length that the client announced for a body that streams; a collected one has its own. */
   contentLength: string | null;
+  /** Whether a stream was asked for. */
+  streams?: boolean;
 };
 
 /** Below the idle time of common front ends, so that a call seldom meets a connection that is being closed. */
@@ -53,10 +61,12 @@ export class UpstreamClient {
     this.#http = new Http1Client(url.origin, { connectMs, headersMs, keepAliveMs: KEEP_ALIVE_MS });
   }
 
-  dispatch({ method, target, headers, body, contentLength }: UpstreamRequest, handler: ResponseHandler): void {
-    const length = contentLength === null ? null : Number(contentLength);
+  dispatch({ method, target, headers, body, streams, ...request }: UpstreamRequest, handler: ResponseHandler): void {
+    const contentLength = request.contentLength === null ? null : Number(request.contentLength);
     const sent = body instanceof CollectedBody ? body.chunks : body;
-    this.#http.dispatch({ method, target: this.#prefix + target, headers, body: sent, contentLength: length }, handler);
+    const headersMs = streams ? this.#timeouts.streamHeadersMs : this.#timeouts.headersMs;
+    const whole = { method, target: this.#prefix + target, headers, body: sent, contentLength, headersMs };
+    this.#http.dispatch(whole, handler);
   }
 
   /** What to tell the client of a call that failed before any answer came. */
@@ -80,7 +90,7 @@ export class UpstreamClient {
 function explain(
   code: string,
   error: Error,
-  { host, setting, connectMs, headersMs }: UpstreamTimeouts & { host: string; setting: string },
+  { host, setting, connectMs }: UpstreamTimeouts & { host: string; setting: string },
 ): OwnAnswer {
   const check = `check ${setting} and that this machine can reach that host`;
   switch (code) {
@@ -88,7 +98,7 @@ function explain(
     case "HTTP1_BODY_LENGTH":
       return ownAnswers.unforwardable(`This request cannot be forwarded: ${error.message}.`);
     case "HTTP1_HEADERS_TIMEOUT":
-      return ownAnswers.timedOut(`The upstream ${host} did not answer within ${headersMs / 1000} s.`);
+      return ownAnswers.timedOut(`The upstream ${host} gave ${error.message}.`);
     case "HTTP1_CONNECT_TIMEOUT":
     case "ETIMEDOUT":
       return ownAnswers.unreachable(

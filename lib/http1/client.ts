@@ -51,7 +51,8 @@ export class Http1Client {
   dispatch(request: Http1Request, handler: ResponseHandler): void {
     try {
       if (this.#isClosing) throw new Http1Error("HTTP1_DESTROYED", "the client is closed");
-      const transfer = new Transfer(request, this.#url.host, this.#options.headersMs, handler);
+      const headersMs = request.headersMs ?? this.#options.headersMs;
+      const transfer = new Transfer(request, this.#url.host, headersMs, handler);
       (this.#takeIdle() ?? this.#open()).carry(transfer);
     } catch (error) {
       const { body } = request;

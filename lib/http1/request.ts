@@ -12,6 +12,8 @@ export type Http1Request = {
   body: readonly Buffer[] | Readable | null;
   /** Of a body that streams; null where it is not known, which sends it in chunks. */
   contentLength: number | null;
+  /** From the sent request to the answer's head, where it is another than the client's. */
+  headersMs?: number;
 };
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;

@@ -27,6 +27,7 @@ export class Transfer implements Flow {
   #upload: Upload | null = null;
   #line: Line | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #isAnswered = false;
 
   /** Throws `HTTP1_REQUEST` where the request cannot be written. */
   constructor(request: Http1Request, host: string, headersMs: number, handler: ResponseHandler) {
@@ -67,6 +68,7 @@ export class Transfer implements Flow {
   answered(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#isAnswered = true;
   }
 
   drained(): void {
@@ -102,6 +104,8 @@ export class Transfer implements Flow {
   }
 
   #sent(): void {
+    // An upload may be answered in its midst.
+    if (this.#isAnswered) return;
     this.#timer = setTimeout(() => {
       this.#break(new Http1Error("HTTP1_HEADERS_TIMEOUT", `no answer within ${this.#headersMs / 1000} s`));
     }, this.#headersMs);

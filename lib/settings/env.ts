@@ -26,12 +26,25 @@ const cidrs = z
   )
   .refine((parts) => parts.every(ipaddr.isValidCIDR), "must be networks such as 10.0.0.0/8, separated by commas");
 
+const onOff = z.enum(["on", "off"], { error: "must be on or off" }).transform((value) => value === "on");
+const seconds = z
+  .string()
+  .regex(/^\d{1,6}$/, "must be a number of seconds")
+  .transform(Number)
+  .refine((value) => value > 0, "must be at least 1");
+
 /** Every variable that Headroom reads; each may also be given as NAME_FILE, the path of a file that holds it. */
 const variables = z.object({
   PORT: port.default(3000),
   HOST: z.string().min(1).default("127.0.0.1"),
   HEADROOM_DATA_DIR: z.string().min(1).default(".headroom"),
   HEADROOM_UPSTREAM_URL: httpUrl.default("https://api.anthropic.com"),
+  HEADROOM_UPSTREAM_CONNECT_S: seconds.default(10),
+  HEADROOM_UPSTREAM_ANSWER_S: seconds.default(3_600),
+  HEADROOM_UPSTREAM_STREAM_S: seconds.default(180),
+  /** Without it: on where only this machine reaches the server. */
+  HEADROOM_PASS_THROUGH: onOff.optional(),
+  HEADROOM_BELIEVE_HEADERS: onOff.optional(),
   HEADROOM_ADMIN_TOKEN: z.string().min(16, "needs at least 16 characters").optional(),
   HEADROOM_SECRET_KEY: z.string().min(32, "needs at least 32 characters").optional(),
   HEADROOM_MAIL_FROM: mailAddress.optional(),

@@ -181,10 +181,36 @@ describe.each(DOORS)("through the %s door", (door) => {
   test("an upstream that never answers gives a 504 after the time for headers", async () => {
     const upstream = await startLiveUpstream((req) => req.resume());
     const { url, records } = await open(upstream, { timeouts: { headersMs: 30 } });
-    const answer = await fetch(`${url}/v1/messages`, { method: "POST", body: MESSAGES });
+    const body = JSON.stringify({ model: "claude-opus-5-5", max_tokens: 1, messages: [] });
+    const answer = await fetch(`${url}/v1/messages`, { method: "POST", body });
     expect(answer.status).toBe(504);
     expect(await answer.json()).toMatchObject({ error: { type: "timeout_error" } });
     expect(await records.only()).toMatchObject({ outcome: "failed", refusal: "timeout", status: 504 });
+  });
+
+  test("a stream's first byte has a time of its own", async () => {
+    const upstream = await startLiveUpstream((req) => req.resume());
+    const { url } = await open(upstream, { timeouts: { streamHeadersMs: 30 } });
+    const body = JSON.stringify({ model: "claude-opus-5-5", max_tokens: 1, messages: [], stream: true });
+    const answer = await fetch(`${url}/v1/messages`, { method: "POST", body });
+    expect(answer.status).toBe(504);
+    expect(await answer.json()).toMatchObject({
+      error: { message: expect.stringContaining("no answer within 0.03 s") },
+    });
+  });
+
+  test("an upload that is answered in its midst is not timed any more", async () => {
+    const headersMs = 30;
+    const upstream = await startLiveUpstream((req, res) => {
+      res.writeHead(200, { "content-type": "application/json" });
+      res.flushHeaders();
+      req.resume();
+      req.on("end", () => setTimeout(() => res.end("{}"), 10 * headersMs));
+    });
+    const { url } = await open(upstream, { timeouts: { headersMs } });
+    const body = new Blob(["x".repeat(100_000)]).stream();
+    const answer = await fetch(`${url}/v1/files`, { method: "POST", body, duplex: "half" } as RequestInit);
+    expect(await answer.text()).toBe("{}");
   });
 
   test("once the first byte is there nothing is timed: a stream may be silent for longer than an answer may take", async () => {
@@ -196,7 +222,7 @@ describe.each(DOORS)("through the %s door", (door) => {
       res.write(first);
       setTimeout(() => res.end(rest.join("")), 40 * headersMs);
     });
-    const { url, records } = await open(upstream, { timeouts: { headersMs } });
+    const { url, records } = await open(upstream, { timeouts: { headersMs, streamHeadersMs: headersMs } });
     const answer = await fetch(`${url}/v1/messages`, { method: "POST", body: MESSAGES });
     expect(await answer.text()).toBe(messageEvents(["Hello"]).join(""));
     expect(await records.only()).toMatchObject({ outcome: "succeeded", outputTokens: 15 });

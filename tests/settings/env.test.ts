@@ -53,6 +53,16 @@ test("a value may come from a file, and an unreadable file is a fault", () => {
   expect(() => parseEnv({ ANTHROPIC_API_KEY: "a", ANTHROPIC_API_KEY_FILE: path })).toThrow(/both set: keep one/);
 });
 
+test("switches are on or off, and times are seconds", () => {
+  const env = parseEnv({ HEADROOM_PASS_THROUGH: "off", HEADROOM_UPSTREAM_STREAM_S: "90" });
+  expect(env).toMatchObject({ HEADROOM_PASS_THROUGH: false, HEADROOM_UPSTREAM_STREAM_S: 90 });
+  expect(parseEnv({}).HEADROOM_PASS_THROUGH).toBeUndefined();
+  expect(() => parseEnv({ HEADROOM_BELIEVE_HEADERS: "yes" })).toThrow(/HEADROOM_BELIEVE_HEADERS: must be on or off/);
+  expect(() => parseEnv({ HEADROOM_UPSTREAM_CONNECT_S: "0" })).toThrow(
+    /HEADROOM_UPSTREAM_CONNECT_S: must be at least 1/,
+  );
+});
+
 test("no fault repeats a secret", () => {
   const secret = "postgress://user:hunter2hunter2@db/app";
   expect(() => parseEnv({ DATABASE_URL: secret })).toThrow(/^(?![\s\S]*hunter2)/);
