@@ -158,6 +158,11 @@ export class CallBook {
   sent(upstream: string): void {
     this.#upstream = upstream;
     this.#sentAtMs = this.#context.clock.now();
+    this.#showAt(upstream);
+  }
+
+  /** Where the live view has the call. */
+  #showAt(upstream: string): void {
     const { pool, attribution } = this.request;
     if (pool === null) return;
     const before = this.#livePlace;
@@ -196,6 +201,7 @@ export class CallBook {
   /** Organisations are known by their answers. */
   belongsTo(upstream: string): void {
     this.#upstream = upstream;
+    if (this.#livePlace !== null) this.#showAt(upstream);
   }
 
   get rateLimitHeaders(): Readonly<Record<string, string>> {

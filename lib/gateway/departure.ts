@@ -1,5 +1,7 @@
 import type { Readable } from "node:stream";
+import type { RefusalCause } from "../anthropic/error-detail.ts";
 import type { ResponseHandler } from "../http1/response-handler.ts";
+import type { LimitReadings } from "../traffic/dimensions.ts";
 import type { UpstreamRefusal } from "../traffic/refusal-action.ts";
 import type { Shed } from "../traffic/shed.ts";
 import type { CallBook } from "./call-book.ts";
@@ -14,6 +16,8 @@ import type { Arrival } from "./sink.ts";
 import { TrafficPass } from "./traffic-pass.ts";
 import type { OwnCredential, Route, Sender } from "./upstream-set.ts";
 import type { WaitingSink } from "./waiting-sink.ts";
+
+const CAPS: ReadonlySet<RefusalCause> = new Set(["spend_cap", "contract_spend_cap", "own_spend_cap", "billing"]);
 
 export type Outgoing = {
   context: GatewayContext;
@@ -44,7 +48,9 @@ export type Traveller = ResponseHandler & { refuse(answer: OwnAnswer): void };
 export class Departure {
   readonly #call: Outgoing;
   readonly #traveller: Traveller;
-  readonly #route: Route;
+  #route: Route;
+  /** The caller's credential where it goes through untouched. */
+  readonly #own: OwnCredential | null;
   #pass: TrafficPass | null = null;
   #sender: Sender | null = null;
   /** Null once the upstream has accepted the call: a prompt is not held while its answer streams. */
@@ -52,12 +58,12 @@ export class Departure {
   #fallback: Fallback | null = null;
   #streams = false;
 
-  /** `own` is the caller's credential where it goes through untouched. */
   constructor(call: Outgoing, body: OutgoingBody, own: OwnCredential | null, traveller: Traveller) {
     const { upstreams } = call.context;
     this.#call = call;
     this.#body = body;
     this.#traveller = traveller;
+    this.#own = own;
     if (own !== null) this.#route = upstreams.ownRoute(own);
     else if (upstreams.hasSeveral && isHomeBound(call.endpoint, call.headers, body.text)) {
       this.#route = upstreams.homeRoute();
@@ -99,15 +105,48 @@ export class Departure {
   /** The upstream has refused. True when the call goes on, at another turn or with another model. */
   refused(refusal: UpstreamRefusal): boolean {
     if (this.#pass === null) return false;
+    if (this.#isElsewhere()) return this.#moveAfter(refusal);
+    if (this.#isStrangers(refusal)) {
+      this.#pass.leave();
+      return false;
+    }
     this.#waits();
     if (this.#pass.refused(refusal)) return true;
     return this.#pass.mayTryElse && helpsAgainst(refusal) && this.#fallBack();
+  }
+
+  /** A good answer has begun: what it says of limits is said of those of its own organisation. */
+  began(limits: LimitReadings, isCountedFirst: boolean): void {
+    if (this.#isElsewhere()) this.#pass?.leave();
+    else this.#pass?.began(limits, isCountedFirst);
   }
 
   /** The answer goes to the client from here on; `isWritten` where the upstream's connection has the whole body. */
   accepted(isWritten: boolean): void {
     if (isWritten) this.#body?.free();
     this.#body = null;
+  }
+
+  /** Whether a caller's own credential has turned out to be of another organisation than it was taken for. */
+  #isElsewhere(): boolean {
+    if (this.#own === null || this.#sender === null) return false;
+    return this.#call.context.upstreams.nameOf(this.#sender) !== this.#route.group;
+  }
+
+  /** Whether somebody whose organisation nobody has told says what would stop the upstream for all others. */
+  #isStrangers({ status, cause, retryAfterS }: UpstreamRefusal): boolean {
+    if (this.#own === null || this.#sender === null || this.#call.context.upstreams.isKnown(this.#sender)) return false;
+    return (cause !== null && CAPS.has(cause)) || (status === 429 && retryAfterS === null);
+  }
+
+  /** The call goes again in the queue of its own organisation, where that can help. */
+  #moveAfter({ status }: UpstreamRefusal): boolean {
+    this.#pass?.leave();
+    const text = this.#body?.text;
+    if (this.#own === null || !text || (status !== 429 && status !== 529)) return false;
+    this.#route = this.#call.context.upstreams.ownRoute(this.#own);
+    this.#enter(text.length, null);
+    return true;
   }
 
   /** Waits for its turn, and again whenever the upstream refuses. */

@@ -213,7 +213,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
     this.#meter(meter, answer.contentEncoding);
     if (status < 400) {
       const isCountedFirst = meter instanceof StreamMeter && this.#book.meter === meter;
-      this.#pass?.began(readingsOf(observed, this.#book.request.lane, answer.date), isCountedFirst);
+      this.#departure?.began(readingsOf(observed, this.#book.request.lane, answer.date), isCountedFirst);
     }
     const fault = this.#waiting?.faultOf(status, answer) ?? null;
     if (fault !== null) {

@@ -24,6 +24,11 @@ export class Organizations {
     return this.#names.get(credential) ?? configured ?? this.#environment;
   }
 
+  /** Whether an answer has told whose the credential is. */
+  isKnown(credential: string): boolean {
+    return this.#names.has(credential);
+  }
+
   /** `organizationId` as in the header `anthropic-organization-id`; without one nothing is learned. */
   learn(credential: string, organizationId: string | null, configured: string | null): string {
     if (organizationId === null) return this.nameOf(credential, configured);

@@ -6,6 +6,9 @@ import type { TrafficCall } from "../traffic/ticket.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { TrafficDesk, Waiter } from "./traffic-desk.ts";
 
+/** What an upstream is told to have said that has only shown to be alive. */
+const ALIVE = { status: 400, cause: null, retryAfterS: null, limits: {} };
+
 /** One call's dealings with traffic control: told once of each thing, and of nothing after its end. */
 export class TrafficPass {
   readonly #desk: TrafficDesk;
@@ -62,6 +65,13 @@ export class TrafficPass {
     const isWaiting = this.#desk.refused(this.#ticket, this.#group, refusal);
     if (!isWaiting) this.#ticket = null;
     return isWaiting;
+  }
+
+  /** The call turns out to draw on other limits than these: it counts for nothing here, and says nothing of them. */
+  leave(): void {
+    if (this.#ticket !== null) this.#desk.refused(this.#ticket, this.#group, ALIVE);
+    this.#ticket = null;
+    this.#readings = null;
   }
 
   /** The call is over and written down. */

@@ -114,6 +114,11 @@ export class UpstreamSet {
     return this.#organizations.nameOf(secret, configured);
   }
 
+  /** Whether it is known, and not only assumed, whose limits a way out draws on. */
+  isKnown({ secret, configured }: Sender): boolean {
+    return configured !== null || this.#organizations.isKnown(secret);
+  }
+
   /** An answer has told its organisation: whose limits its credential draws on. */
   learn(sender: Sender, organizationId: string | null): string {
     const before = this.nameOf(sender);
