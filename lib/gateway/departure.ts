@@ -7,7 +7,7 @@ import type { Shed } from "../traffic/shed.ts";
 import type { CallBook } from "./call-book.ts";
 import type { CollectedBody } from "./collected-body.ts";
 import type { GatewayContext } from "./context.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { type Endpoint, isModelCall } from "./endpoint.ts";
 import { isHomeBound } from "./home-bound.ts";
 import { type Fallback, findFallback, helpsAgainst, withModel } from "./model-fallback.ts";
 import { type OwnAnswer, ownAnswers } from "./own-answer.ts";
@@ -57,6 +57,8 @@ export class Departure {
   #body: OutgoingBody | null;
   #fallback: Fallback | null = null;
   #streams = false;
+  /** Of the body as it can be read. */
+  #bytes = 0;
 
   constructor(call: Outgoing, body: OutgoingBody, own: OwnCredential | null, traveller: Traveller) {
     const { upstreams } = call.context;
@@ -89,16 +91,14 @@ export class Departure {
       this.#traveller.refuse(ownAnswers.notAdmitted(denial));
       return;
     }
-    if (context.traffic === null || endpoint.kind !== "messages") {
+    if (context.traffic === null || !isModelCall(endpoint.kind)) {
       this.#dispatch(null);
       return;
     }
-    this.#fallback = findFallback({
-      rules: context.settings.current.fallbacks,
-      model: book.request.model,
-      headers,
-      text,
-    });
+    const rules = endpoint.kind === "messages" ? context.settings.current.fallbacks : [];
+    const { model } = book.request;
+    this.#fallback = findFallback({ rules, model, headers, text });
+    if (model !== null && this.#fallback !== null) this.#call.waiting?.mayFallBack(model, this.#fallback.to);
     this.#enter(text?.length ?? 0, this.#fallback?.waitS ?? null);
   }
 
@@ -142,15 +142,15 @@ export class Departure {
   /** The call goes again in the queue of its own organisation, where that can help. */
   #moveAfter({ status }: UpstreamRefusal): boolean {
     this.#pass?.leave();
-    const text = this.#body?.text;
-    if (this.#own === null || !text || (status !== 429 && status !== 529)) return false;
+    if (this.#own === null || (status !== 429 && status !== 529)) return false;
     this.#route = this.#call.context.upstreams.ownRoute(this.#own);
-    this.#enter(text.length, null);
+    this.#enter(this.#bytes, null);
     return true;
   }
 
   /** Waits for its turn, and again whenever the upstream refuses. */
   #enter(bytes: number, patienceS: number | null): void {
+    this.#bytes = bytes;
     const { context, book } = this.#call;
     const call = context.traffic && book.request.trafficCall(bytes, this.#route, patienceS);
     if (!context.traffic || !call) {
@@ -216,6 +216,8 @@ export class Departure {
     const whole = [...headers.forwarded, ...sender.headers];
     const sent = waiting?.headersFor(whole) ?? whole;
     const body = this.#body.get();
+    // A body that was decoded to be read is not needed for sending, and may be many times as long.
+    if (this.#fallback === null) this.#body = { ...this.#body, text: null };
     const streams = book.request.head?.stream ?? false;
     sender.client.dispatch({ method, target, headers: sent, body, contentLength, streams }, this.#traveller);
   }

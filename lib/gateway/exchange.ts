@@ -17,6 +17,7 @@ import { createDecoder, decodeWhole, LateDecoder, type Passage } from "./decoder
 import { Departure } from "./departure.ts";
 import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint } from "./endpoint.ts";
 import { HeldAnswer } from "./held-answer.ts";
+import { withoutFraming } from "./hop-by-hop.ts";
 import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { Replay } from "./replay.ts";
@@ -134,7 +135,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
     if (body === null) this.refuse(ownAnswers.tooLarge(MAX_BODY_BYTES));
     else if (encoding === null) this.#answer(body, () => this.#send(own, body, () => body, body));
     else {
-      void decodeWhole(encoding, body.whole(), 4 * MAX_BODY_BYTES).then((decoded) => {
+      void decodeWhole(encoding, body.whole(), MAX_BODY_BYTES).then((decoded) => {
         if (!this.#done) this.#send(own, decoded && new CollectedBody([decoded]), () => body, body);
       });
     }
@@ -195,7 +196,7 @@ export class Exchange implements ClientEvents, ResponseHandler {
     if (this.#done) return;
     const answer = readAnswerHeaders(rawHeaders);
     const sender = this.#departure?.sender;
-    if (this.#endpoint.kind === "messages" && sender) {
+    if (isModelCall(this.#endpoint.kind) && sender) {
       this.#book.belongsTo(this.#context.upstreams.learn(sender, answer.organizationId));
     }
     if (this.#pass?.keepsRefusals && status >= 400) this.#held = new HeldAnswer(status, reason, answer);
@@ -256,12 +257,13 @@ export class Exchange implements ClientEvents, ResponseHandler {
       this.#judge(this.#held, rawTrailers);
       return;
     }
-    this.#ended = rawTrailers;
+    const trailers = withoutFraming(rawTrailers);
+    this.#ended = trailers;
     if (this.#done || this.#decoding > 0) return;
     this.#record({ kind: this.#isWhole() ? "answered" : "cut" });
     this.#finish();
     this.#cache?.ended();
-    this.#sink.end(rawTrailers);
+    this.#sink.end(trailers);
     this.#arrival.body.discard();
   }
 

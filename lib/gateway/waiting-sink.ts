@@ -27,6 +27,8 @@ export class WaitingSink implements Sink {
   #sinceMs: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #hasBegun = false;
+  /** Another model that may answer, as the early head must say in advance. */
+  #fallback: string | null = null;
   #refusal: { status: number; chunks: Buffer[]; bytes: number } | null = null;
 
   constructor(inner: Sink, callId: string, { pingEveryMs, clock }: { pingEveryMs: number; clock: Clock }) {
@@ -42,6 +44,11 @@ export class WaitingSink implements Sink {
     const nowMs = this.#clock.monotonic();
     this.#sinceMs ??= nowMs;
     this.#timer = setTimeout(() => this.#open(), Math.max(0, this.#sinceMs + this.#everyMs - nowMs));
+  }
+
+  /** An operator's rule may let another model answer. */
+  mayFallBack(from: string, to: string): void {
+    this.#fallback = `${from} -> ${to}; if-needed`;
   }
 
   /** The call goes out. Pings that have begun go on until there is an answer. */
@@ -103,7 +110,8 @@ export class WaitingSink implements Sink {
 
   #open(): void {
     this.#hasBegun = true;
-    this.#inner.start(200, "OK", [...HEAD, "x-headroom-call", this.#callId]);
+    const fallback = this.#fallback === null ? [] : ["x-headroom-fallback", this.#fallback];
+    this.#inner.start(200, "OK", [...HEAD, "x-headroom-call", this.#callId, ...fallback]);
     this.#inner.write(PING);
     this.#timer = setInterval(() => this.#inner.write(PING), this.#everyMs);
   }

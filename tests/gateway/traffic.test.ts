@@ -55,6 +55,21 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     expect(longest?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
   });
 
+  test("calls in the shape of OpenAI's wait for the same room", async () => {
+    const { simulator, gateway } = await start(door, { ...ROOMY, requests: 600 });
+    const ask = () =>
+      fetch(`${gateway.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: "Bearer sk-ant-test", "content-type": "application/json" },
+        body: JSON.stringify({ model: MODEL, max_completion_tokens: 50, messages: [{ role: "user", content: "hi" }] }),
+      });
+    const answers = await Promise.all(Array.from({ length: 606 }, ask));
+    expect(answers.every(({ status }) => status === 200)).toBe(true);
+    expect(refusedUpstream(simulator)).toBe(0);
+    const [longest] = [...gateway.records.calls].sort((a, b) => b.waitMs - a.waitMs);
+    expect(longest?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
+  });
+
   test("an upstream's 429 is never the client's: the call goes again when there is room", async () => {
     const { simulator, gateway, call } = await start(door, { ...ROOMY, input_tokens: 600_000 });
     simulator.drain(POOL, { input_tokens: 600_000 });

@@ -97,7 +97,7 @@ test("answer headers keep spelling, order and duplicates; those of the connectio
 test("interim answers and trailers come through", async () => {
   const upstream = await startRawUpstream((socket) =>
     socket.write(
-      "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\n{}\r\n0\r\nX-Sum: 77\r\n\r\n",
+      "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\n{}\r\n0\r\nX-Sum: 77\r\nConnection: close\r\nContent-Length: 9\r\n\r\n",
     ),
   );
   const { url } = await open(upstream);
