@@ -25,6 +25,13 @@ export type LiveRun = {
   sends: number;
   upstream429: number;
   client429: number;
+  /**
+   * Calls that an agent did not get whole while it was measured, by status. `broken` are connections that ended before an
+   * answer began, `cut` those that ended in its midst, which no fail-over can mend.
+   */
+  clientFailures: Record<string, number>;
+  /** Those of before. */
+  warmUp429: number;
   goodput: number;
   waitS: Record<TrafficClass, { p50: number; p99: number; calls: number }>;
 };
@@ -56,14 +63,16 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   const keyOf = second ? await agentKeys(server, second.url) : () => "sk-ant-bench";
   const stop = new AbortController();
   const waits = Object.fromEntries(CLASSES.map((name) => [name, [] as number[]])) as Record<TrafficClass, number[]>;
-  let client429 = 0;
+  const clientFailures: LiveRun["clientFailures"] = {};
+  let warmUp429 = 0;
   const measuredFromMs = performance.now() + Math.min(60_000, seconds * 250);
   const agents = CLASSES.flatMap((name) =>
     Array.from({ length: SHARES[name].agents }, (_, index) =>
-      agent({ name, index, url: server.url, key: keyOf(name, index), signal: stop.signal }, (waitMs, status) => {
-        if (performance.now() < measuredFromMs) return;
-        if (status === 429) client429 += 1;
-        else if (waitMs !== null) waits[name].push(waitMs / 1000);
+      agent({ name, index, url: server.url, key: keyOf(name, index), signal: stop.signal }, (outcome) => {
+        if (performance.now() < measuredFromMs) {
+          if (outcome.failed === "429") warmUp429 += 1;
+        } else if (outcome.failed === undefined) waits[name].push(outcome.waitMs / 1000);
+        else clientFailures[outcome.failed] = (clientFailures[outcome.failed] ?? 0) + 1;
       }),
     ),
   );
@@ -91,7 +100,7 @@ async function runScenario(scenario: string, seconds: number): Promise<LiveRun> 
   if (secondBefore && secondAfter) spans.push(used(secondBefore, secondAfter, seconds));
   const sum = (of: keyof Used) => spans.reduce((total, span) => total + span[of], 0);
   return {
-    ...{ scenario, seconds, client429, sends: sum("sends") },
+    ...{ scenario, seconds, client429: clientFailures["429"] ?? 0, clientFailures, warmUp429, sends: sum("sends") },
     upstream429: sum("refused") / Math.max(1, sum("sends")),
     goodput: sum("output") / sum("given"),
     waitS: Object.fromEntries(
@@ -126,6 +135,9 @@ async function agentKeys(
   return (name, index) => keys.get(`${name}-${index}`) ?? "";
 }
 
+/** How a call ended for the agent: after which wait, or as which failure. */
+type Outcome = { waitMs: number; failed?: undefined } | { failed: string };
+
 /** One agent: as many workers as its share of the load needs, each sending the next call when the last is answered. */
 function agent(
   {
@@ -139,7 +151,7 @@ function agent(
     index: number;
     signal: AbortSignal;
   },
-  told: (waitMs: number | null, status: number) => void,
+  told: (outcome: Outcome) => void,
 ): Promise<void>[] {
   const median = MEDIAN_OUTPUT[(index + CLASSES.indexOf(name)) % 5] ?? 420;
   const { agents, share } = SHARES[name];
@@ -158,17 +170,27 @@ function agent(
         "x-simulator-input-tokens": String(Math.round(600 + 2_400 * random())),
       };
       const request = { model: MODEL, max_tokens: 8_192, messages: [{ role: "user" as const, content: "go" }] };
+      let last: string | null = null;
       try {
         const stream = await client.messages.create({ ...request, stream: true }, { headers, signal }).withResponse();
-        for await (const _ of stream.data);
-        told(Number(stream.response.headers.get("x-headroom-wait-ms")), 200);
+        last = "";
+        for await (const event of stream.data) last = event.type;
+        // The library takes a stream that ends too early for a whole one.
+        if (last === "message_stop") told({ waitMs: Number(stream.response.headers.get("x-headroom-wait-ms")) });
+        else if (!signal.aborted) told({ failed: "cut" });
       } catch (error) {
-        if (error instanceof Anthropic.APIError && error.status === 429) told(null, 429);
+        if (!signal.aborted) told({ failed: failureOf(error) ?? (last === null ? "broken" : "cut") });
         await delay(500, undefined, { signal }).catch(() => {});
       }
       await delay(-Math.log(1 - random()) * 2_000, undefined, { signal }).catch(() => {});
     }
   });
+}
+
+/** By the status that the agent saw: of an error within a stream by its type, for its status was 200. */
+function failureOf(error: unknown): string | null {
+  if (!(error instanceof Anthropic.APIError)) return null;
+  return error.status === undefined ? error.type : String(error.status);
 }
 
 /** A second consumer of the organisation's limits that Headroom does not see; `others` counts what it takes. */
@@ -207,10 +229,14 @@ function quantile(values: number[], share: number): number {
   return Math.round((sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0) * 1000) / 1000;
 }
 
-function print({ scenario, seconds, sends, upstream429, client429, goodput, waitS }: LiveRun): void {
+function print({ scenario, seconds, sends, upstream429, goodput, waitS, ...run }: LiveRun): void {
   const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
   console.log(
-    `${scenario}, ${seconds} s: ${sends} sends, upstream 429 ${percent(upstream429)}, client 429 ${client429}, goodput ${percent(goodput)}`,
+    `${scenario}, ${seconds} s: ${sends} sends, upstream 429 ${percent(upstream429)}, client 429 ${run.client429}, goodput ${percent(goodput)}`,
+  );
+  const failures = Object.entries(run.clientFailures).map(([status, count]) => `${count} x ${status}`);
+  console.log(
+    `  calls that failed for a client: ${failures.join(", ") || "none"}; 429s of the warm-up: ${run.warmUp429}`,
   );
   for (const name of CLASSES) {
     const { p50, p99, calls } = waitS[name];

@@ -29,6 +29,13 @@ test("without a session every page leads to the one that says how to sign in", a
   expect(await page.textContent("body")).toContain("link that Headroom printed");
 });
 
+test("pages and scripts travel compressed", async () => {
+  const login = await fetch(`${server.url}/login`);
+  const script = /"(\/_next\/static\/[^"]+\.js)"/.exec(await login.text())?.[1];
+  const answers = [login, await fetch(server.url + script)];
+  expect(answers.map(({ headers }) => headers.get("content-encoding"))).toEqual(["gzip", "gzip"]);
+});
+
 test("the printed link signs in once, and the page then waits for the first call", async () => {
   await page.goto(server.setupUrl);
   await page.getByRole("heading", { name: "Waiting for the first call" }).waitFor();

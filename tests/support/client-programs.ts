@@ -22,9 +22,9 @@ const ASK_TOOL = 'use the tool get_weather with {"city":"Zürich"}';
 /** A reset before any answer is left out: a gateway has to say something then, and says 502. The next two only wait. */
 const LASTING = ["reset", "stall", "slow-headers"];
 
-export function anthropicProgram(Sdk: typeof Anthropic): Program {
+export function anthropicProgram(Sdk: typeof Anthropic, key = KEY): Program {
   return async (baseURL) => {
-    const client = new Sdk({ apiKey: KEY, authToken: null, baseURL, maxRetries: 0 });
+    const client = new Sdk({ apiKey: key, authToken: null, baseURL, maxRetries: 0 });
     const ask = (content: string, more: object = {}) => ({
       ...{ model: MODEL, max_tokens: 300, messages: [{ role: "user" as const, content }] },
       ...more,
@@ -49,7 +49,7 @@ export function anthropicProgram(Sdk: typeof Anthropic): Program {
       () => client.messages.create(ask("no such model", { model: "claude-none" })),
       () => new Sdk({ apiKey: "nobody", authToken: null, baseURL, maxRetries: 0 }).messages.create(ask("let me in")),
       () =>
-        new Sdk({ apiKey: KEY, authToken: null, baseURL, maxRetries: 1 }).messages.create(
+        new Sdk({ apiKey: key, authToken: null, baseURL, maxRetries: 1 }).messages.create(
           ask("again"),
           wish({ fault: "529" }),
         ),

@@ -1,11 +1,14 @@
 import { ManualClock } from "../../lib/kit/clock.ts";
-import { type SimulatorOptions, startSimulator } from "../../lib/simulator/simulator.ts";
+import { type Simulator, type SimulatorOptions, startSimulator } from "../../lib/simulator/simulator.ts";
 import { type Door, openDoor } from "./gateway.ts";
 import { statusOf, type WireMessage } from "./http-wire.ts";
-import { openTap, type WireExchange } from "./wire-tap.ts";
+import { openTap, type WireExchange, type WireTap } from "./wire-tap.ts";
 
-/** How traffic reaches the upstream: straight, or through one of Headroom's doors. */
-export type Way = "straight" | Door;
+/** How traffic reaches the upstream: straight, or through one of Headroom's doors; "next" is the web one as Next has it. */
+export type Way = "straight" | Door | "next";
+
+/** A Headroom that already runs, and the tap that is its upstream. */
+export type Standing = { url: string; upstream: WireTap };
 
 export type Run = {
   way: Way;
@@ -33,31 +36,69 @@ export const EXCEPTIONS = {
   answer: ["connection", "keep-alive", "transfer-encoding"],
 } as const;
 
+/**
+ * Next says on every route's answer that pages vary by these, before the route is asked. Of answers that carry it only
+ * shared caches are told anything, and they keep none of the API's.
+ */
+const VARY_OF_NEXT = "rsc, next-router-state-tree, next-router-prefetch, next-router-segment-prefetch";
+
 /** Does the same work against a simulator of its own: the same seed, the same standing clock, so the same answers. */
 export async function run(
-  way: Way,
+  way: Exclude<Way, "next">,
   work: (baseUrl: string) => Promise<unknown>,
   options: SimulatorOptions = {},
 ): Promise<Run> {
   const simulator = await startSimulator({ seed: 7, clock: new ManualClock(), tier: "scale", ...options });
-  const upstreamTap = await openTap(simulator.url);
-  const door = way === "straight" ? null : await openDoor(way, upstreamTap.url);
-  const clientTap = door ? await openTap(door.url) : upstreamTap;
+  const upstream = await openTap(simulator.url);
+  const door = way === "straight" ? null : await openDoor(way, upstream.url);
   try {
-    const value = await work(clientTap.url);
-    await simulator.idle();
-    return { way, client: clientTap.exchanges(), upstream: upstreamTap.exchanges(), value };
+    return await watch(way, work, simulator, upstream, door?.url ?? null);
   } finally {
-    if (door) await clientTap.close();
     await door?.close();
-    await upstreamTap.close();
+    await upstream.close();
     await simulator.close();
+  }
+}
+
+/** The same through a Headroom that runs before and after. */
+export async function runThrough(
+  way: Way,
+  { url, upstream }: Standing,
+  work: (baseUrl: string) => Promise<unknown>,
+): Promise<Run> {
+  const simulator = await startSimulator({ seed: 7, clock: new ManualClock(), tier: "scale" });
+  await upstream.aim(simulator.url);
+  try {
+    return await watch(way, work, simulator, upstream, url);
+  } finally {
+    await simulator.close();
+  }
+}
+
+async function watch(
+  way: Way,
+  work: (baseUrl: string) => Promise<unknown>,
+  simulator: Simulator,
+  upstream: WireTap,
+  doorUrl: string | null,
+): Promise<Run> {
+  const earlier = upstream.exchanges().length;
+  const client = doorUrl === null ? upstream : await openTap(doorUrl);
+  try {
+    const value = await work(client.url);
+    await simulator.idle();
+    return { way, client: client.exchanges(), upstream: upstream.exchanges().slice(earlier), value };
+  } finally {
+    if (client !== upstream) await client.close();
   }
 }
 
 /** What differs between the two sides of Headroom in one run, exchange by exchange; nothing, if all is well. */
 export function differencesInside({ way, client, upstream }: Run): string[] {
-  if (client.length !== upstream.length) return [`${client.length} calls came and ${upstream.length} went out`];
+  if (client.length !== upstream.length) {
+    const targets = (of: WireExchange[]) => of.map(({ request }) => request.startLine).join(", ");
+    return [`${targets(client)} came and ${targets(upstream)} went out`];
+  }
   const left = [...upstream];
   return client.flatMap((outer) => {
     // Several calls may be open at a time: each is told by what it carries.
@@ -99,7 +140,7 @@ function compare(one: WireExchange, other: WireExchange, way: Way): string[] {
   };
   const requests = [one.request, other.request].map(maskBoundary);
   // The version is the connection's.
-  expectSame("request line", ...pair(requests, ({ startLine }) => startLine.replace(/ HTTP\/1\.[01]$/, "")));
+  expectSame("request line", ...pair(requests, ({ startLine }) => asked(startLine, way)));
   expectSame("request headers", ...pair(requests, (message) => fields(message, EXCEPTIONS.request, way)));
   expectSame("request body", ...pair(requests, ({ body }) => body.toString("latin1")));
   const answers = [one.answer, other.answer].map((answer) => answer && maskHost(answer, name));
@@ -120,6 +161,16 @@ function show(value: unknown): string {
   return JSON.stringify(value) ?? "";
 }
 
+/** Next parses a query and writes it anew: fields of one name come together, and a space is a `+`. */
+function asked(startLine: string, way: Way): string {
+  const [method, target = ""] = startLine.split(" ");
+  const [path, ...query] = target.split("?");
+  if (way !== "next" || query.length === 0) return `${method} ${target}`;
+  const fields = new URLSearchParams(query.join("?"));
+  fields.sort();
+  return `${method} ${path}?${fields}`;
+}
+
 function reasonOf({ startLine }: WireMessage): string {
   return startLine.slice(startLine.indexOf(" ", 9) + 1);
 }
@@ -129,16 +180,16 @@ function reasonOf({ startLine }: WireMessage): string {
  * of one name, save cookies (Fetch standard).
  */
 function fields({ headers }: WireMessage, except: readonly string[], way: Way): string[] {
-  const kept = headers.filter(([name]) => {
+  const byFetch = way === "web" || way === "next";
+  const kept = headers.filter(([name, value]) => {
     const lower = name.toLowerCase();
+    if (way === "next" && lower === "vary" && value === VARY_OF_NEXT) return false;
     return !except.includes(lower) && !lower.startsWith("x-headroom-");
   });
-  const named = kept.map(([name, value]): [string, string] => [way === "web" ? name.toLowerCase() : name, value]);
+  const named = kept.map(([name, value]): [string, string] => [byFetch ? name.toLowerCase() : name, value]);
   const byName = new Map<string, string[]>();
   for (const [name, value] of named) byName.set(name, [...(byName.get(name) ?? []), value]);
-  return [...byName]
-    .map(([name, values]) => `${name}: ${(way === "web" ? [values.join(", ")] : values).join(" | ")}`)
-    .sort();
+  return [...byName].map(([name, values]) => `${name}: ${(byFetch ? [values.join(", ")] : values).join(" | ")}`).sort();
 }
 
 /** Each upload has a boundary of its own, drawn at random by the client. */

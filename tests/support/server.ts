@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-const ROOT = resolve(import.meta.dirname, "../..");
+export const ROOT = resolve(import.meta.dirname, "../..");
 /** Those of `npm start`. */
 const FLAGS: string[] =
   JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).scripts.start.match(/--\S+/g) ?? [];
@@ -45,16 +45,20 @@ export async function startServer(options: {
   });
   const text = await output(/Sign in +(\S+)/);
   const setupUrl = /Sign in +(\S+)/.exec(text)?.[1] ?? "";
-  const url = new URL(setupUrl).origin;
+  return testServer({ child, said, dataDir, setupUrl, url: new URL(setupUrl).origin });
+}
+
+/** What tests do with a process that serves at `url`. */
+export function testServer(
+  options: Pick<TestServer, "url" | "setupUrl" | "dataDir" | "said"> & { child: ChildProcess },
+): TestServer {
+  const { child, ...rest } = options;
   const ended = once(child, "exit");
   return {
-    url,
-    setupUrl,
-    dataDir,
+    ...rest,
     pid: child.pid ?? 0,
-    said,
     async api(path, body, method) {
-      const response = await fetch(`${url}${path}`, {
+      const response = await fetch(`${rest.url}${path}`, {
         method: method ?? (body === undefined ? "GET" : "POST"),
         headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "content-type": "application/json" },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -101,8 +105,8 @@ export function removeDataDir(dataDir: string): void {
   rmSync(dataDir, { recursive: true, force: true });
 }
 
-function spawnServer(env: Record<string, string>) {
-  const child: ChildProcess = spawn(process.execPath, [...FLAGS, "server.ts"], {
+export function spawnServer(env: Record<string, string>, program: readonly string[] = [...FLAGS, "server.ts"]) {
+  const child: ChildProcess = spawn(process.execPath, program, {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: "production", ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -13,6 +13,8 @@ export type WireTap = {
   url: string;
   /** Everything that has passed, in the order in which the requests began. Read once the traffic is over. */
   exchanges(): WireExchange[];
+  /** Ends what connections there are, as a server does that leaves, and leads new ones there. */
+  aim(targetUrl: string): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -39,7 +41,7 @@ class Flow {
 
 /** Stands between a client and a server, passes on every byte and every ending, and keeps what passed. */
 export async function openTap(targetUrl: string): Promise<WireTap> {
-  const target = new URL(targetUrl);
+  let target = new URL(targetUrl);
   const flows: { sent: Flow; received: Flow }[] = [];
   const sockets = new Set<Socket>();
   let tick = 0;
@@ -73,6 +75,12 @@ export async function openTap(targetUrl: string): Promise<WireTap> {
         })
         .sort((one, other) => one.began - other.began)
         .map(({ exchange }) => exchange),
+    aim: async (url) => {
+      target = new URL(url);
+      const closing = [...sockets].map((socket) => new Promise((closed) => socket.once("close", closed)));
+      for (const socket of sockets) socket.end();
+      await Promise.all(closing);
+    },
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

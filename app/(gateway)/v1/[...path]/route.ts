@@ -5,6 +5,15 @@ async function handle(request: Request): Promise<Response> {
   return (await getRuntime()).gateway.handleWeb(request);
 }
 
-export { handle as DELETE, handle as GET, handle as HEAD, handle as PATCH, handle as POST, handle as PUT };
+// All that Next lets a route answer; what is left out here it would answer by itself.
+export {
+  handle as DELETE,
+  handle as GET,
+  handle as HEAD,
+  handle as OPTIONS,
+  handle as PATCH,
+  handle as POST,
+  handle as PUT,
+};
 export const dynamic = "force-dynamic";
 export const maxDuration = 800;
