@@ -260,6 +260,41 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(ask()).toMatchObject({ reason: "budget" });
   });
 
+  const chat = { ...JSON.parse(body), max_tokens: undefined };
+  const ANSWER_TOKENS = 4_000;
+  test.each([
+    ["/v1/chat/completions", { ...chat, max_completion_tokens: ANSWER_TOKENS }],
+    ["/v1/chat/completions", { ...chat, max_tokens: 1, max_completion_tokens: ANSWER_TOKENS }],
+    ["/v1/complete", { model: chat.model, prompt: "\n\nHuman: Hi\n\nAssistant:", max_tokens_to_sample: ANSWER_TOKENS }],
+  ])("calls of %s that come together do not pass a budget, whatever they name their bound", async (path, request) => {
+    const hasUsage = path !== "/v1/complete";
+    const usage = { prompt_tokens: 20, completion_tokens: ANSWER_TOKENS };
+    const { url, upstream, access, create } = await open((res) => {
+      res.writeHead(200, { "content-type": "application/json" });
+      res.end(JSON.stringify({ model: chat.model, ...(hasUsage ? { usage } : {}) }));
+    });
+    const text = JSON.stringify(request);
+    const dailyBudgetNanoUsd = 3 * worstCaseOf(text);
+    const { agent, secret } = await create({ dailyBudgetNanoUsd });
+    await Promise.all(Array.from({ length: 40 }, async () => (await post(url, secret, text, path)).arrayBuffer()));
+    const cost = 20 * 4_000 + ANSWER_TOKENS * 20_000;
+    expect(upstream.received.length).toBeGreaterThanOrEqual(3);
+    expect(upstream.received.length * cost).toBeLessThanOrEqual(dailyBudgetNanoUsd);
+    const { spentTodayNanoUsd } = access.guard.use(agent.id, Date.now());
+    expect(spentTodayNanoUsd).toBeGreaterThanOrEqual(upstream.received.length * cost);
+    expect(spentTodayNanoUsd).toBeLessThanOrEqual(dailyBudgetNanoUsd);
+  });
+
+  test("a call that does not bound its answer is held at the longest that a model gives", async () => {
+    const { url, upstream, create } = await open();
+    const { secret } = await create({ dailyBudgetNanoUsd: 10 ** 9 });
+    const text = JSON.stringify(chat);
+    expect(await refused(await post(url, secret, text, "/v1/chat/completions"))).toMatchObject({
+      ...{ status: 429, error: { message: expect.stringContaining("set a lower max_tokens") } },
+    });
+    expect(upstream.received).toEqual([]);
+  });
+
   test("whichever way a call ends, nothing stays held", async () => {
     const events = messageEvents(["Hel", "lo"]);
     let at = 0;
