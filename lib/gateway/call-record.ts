@@ -54,6 +54,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
   const lane: Lane = usage.serviceTier === "priority" ? "priority" : facts.requested.lane;
   const model = reading.model ?? facts.requested.model;
   const tokens = billedTokens(usage);
+  const outputTokens = reading.usage === null ? reading.producedTokens : tokens.outputTokens;
   // Written out: one is made for every call, and spreading costs more than all the rest of it.
   return {
     id: facts.id,
@@ -80,13 +81,13 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     cacheWrite5mTokens: tokens.cacheWrite5mTokens,
     cacheWrite1hTokens: tokens.cacheWrite1hTokens,
     cacheReadTokens: tokens.cacheReadTokens,
-    outputTokens: tokens.outputTokens,
+    outputTokens,
     webSearchRequests: usage.webSearchRequests,
     costNanoUsd: costOf(facts, model),
     rateLimitHeaders: facts.rateLimitHeaders,
     latencyMs: facts.latencyMs,
     ttftMs: facts.ttftMs,
-    outputTokensPerSecond: speedOf(facts, tokens.outputTokens),
+    outputTokensPerSecond: speedOf(facts, outputTokens),
     waitMs: facts.waitMs,
     traffic: facts.traffic,
     stopReason: cleanText(reading.stopReason, 100),
