@@ -252,7 +252,7 @@ export class CallBook {
       traffic: this.#explanation,
       cacheHit: this.#cacheHit,
     });
-    this.#guard("agent's caps", () => this.#settle(call));
+    this.#guard("agent's caps", () => this.#settle(call, reading.usage !== null));
     this.#guard("recorder", () => this.#context.recorder.record(call));
     const counted = reading.usage?.iterations ? { ...call, ...this.#countedHere(reading.usage) } : call;
     this.#guard("live view", () => {
@@ -305,15 +305,19 @@ export class CallBook {
     this.#context.windows.observe({ upstream: this.#upstream, account }, limits, sentAtMs);
   }
 
-  #settle(call: CallRecord): void {
+  #settle(call: CallRecord, hasUsage: boolean): void {
     if (this.#sentAtMs === null) {
       this.#lease?.release();
       return;
     }
     const { inputTokens, cacheWriteTokens, cacheReadTokens, outputTokens, costNanoUsd, pool } = call;
     const counted = pool !== null && getPool(pool).cacheReadsCount ? cacheReadTokens : 0;
+    // The upstream has got the prompt, and whoever hangs up before it has told what that was gets nothing back.
+    const isUntold = costNanoUsd === null && !hasUsage;
     this.#lease?.settle({
-      ...{ inputTokens: inputTokens + cacheWriteTokens + counted, outputTokens, costNanoUsd },
+      inputTokens: isUntold ? null : inputTokens + cacheWriteTokens + counted,
+      outputTokens: isUntold && outputTokens === 0 ? null : outputTokens,
+      costNanoUsd,
       nowMs: this.#context.clock.now(),
     });
   }

@@ -30,9 +30,13 @@ beforeAll(async () => {
 });
 afterAll(() => stored.close());
 
-function worstCaseOf(text: string): number {
+function estimateOf(text: string) {
   const bytes = Buffer.from(text);
-  return estimateCall(bytes, readRequestHead(bytes), Date.now()).worstCaseNanoUsd ?? Number.NaN;
+  return estimateCall(bytes, readRequestHead(bytes), Date.now());
+}
+
+function worstCaseOf(text: string): number {
+  return estimateOf(text).worstCaseNanoUsd ?? Number.NaN;
 }
 
 function startAccess(clock = systemClock): Access {
@@ -325,6 +329,55 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(access.guard.use(agent.id, Date.now())).toMatchObject({ openCalls: 0, reservedNanoUsd: 0, requests: 10 });
     const known = records.calls.reduce((sum, { costNanoUsd }) => sum + (costNanoUsd ?? WORST), 0);
     expect(access.guard.use(agent.id, Date.now()).spentTodayNanoUsd).toBe(known);
+  });
+
+  test("hanging up before an answer has told its usage gives nothing back", async () => {
+    const heads = new Map([
+      ["/v1/messages", { "content-type": "application/json", "content-length": "500" }],
+      ["/v1/chat/completions", { "content-type": "text/event-stream" }],
+    ]);
+    let arrived = () => {};
+    const { url, access, create, records } = await open((res, { target }) => {
+      const head = heads.get(target);
+      if (head) res.writeHead(200, head).write("{");
+      arrived();
+    });
+    const { inputTokens, maxOutputTokens } = estimateOf(body);
+    const caps = { inputTokensPerMinute: 3 * inputTokens + 100, outputTokensPerMinute: 10_000 };
+    const { agent, secret } = await create(caps);
+    for (const path of ["/v1/messages", "/v1/chat/completions", "/v1/complete"]) {
+      const abort = new AbortController();
+      const reached = new Promise<void>((resolve) => {
+        arrived = resolve;
+      });
+      const headers = { "x-api-key": secret };
+      const call = fetch(url + path, { method: "POST", headers, body, signal: abort.signal }).catch(() => null);
+      if (heads.has(path)) await (await call)?.body?.getReader().read();
+      await reached;
+      abort.abort();
+      await call;
+    }
+    const calls = await records.atLeast(3);
+    expect(calls.map(({ outcome }) => outcome)).toEqual(["partial", "partial", "canceled"]);
+    expect(access.guard.use(agent.id, Date.now())).toMatchObject({
+      ...{ openCalls: 0, inputTokens: 3 * inputTokens, outputTokens: 3 * maxOutputTokens },
+    });
+    expect(await refused(await post(url, secret))).toMatchObject({
+      error: { details: { error_code: "headroom_input_tokens" } },
+    });
+  });
+
+  test("a chat that tells no usage counts what it was seen to produce, and its prompt at the most", async () => {
+    const { url, access, create } = await open((res) => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      const event = { model: chat.model, choices: [{ index: 0, delta: { content: "x".repeat(32) } }] };
+      res.end(`data: ${JSON.stringify(event)}\n\ndata: [DONE]\n\n`);
+    });
+    const { agent, secret } = await create({ outputTokensPerMinute: 100_000 });
+    await (await post(url, secret, body, "/v1/chat/completions")).arrayBuffer();
+    expect(access.guard.use(agent.id, Date.now())).toMatchObject({
+      ...{ inputTokens: estimateOf(body).inputTokens, outputTokens: 10 },
+    });
   });
 
   test("where a call's cost or model cannot be told beforehand, a bound agent is refused and another is not", async () => {
