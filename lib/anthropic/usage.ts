@@ -18,6 +18,8 @@ export type Iteration = Tokens & { type: string; model: string | null };
 
 export type Usage = Tokens & {
   webSearchRequests: number;
+  webFetchRequests: number;
+  codeExecutionRequests: number;
   serviceTier: string | null;
   speed: string | null;
   inferenceGeo: string | null;
@@ -33,6 +35,8 @@ export const NO_USAGE: Usage = {
   cacheReadTokens: 0,
   outputTokens: 0,
   webSearchRequests: 0,
+  webFetchRequests: 0,
+  codeExecutionRequests: 0,
   serviceTier: null,
   speed: null,
   inferenceGeo: null,
@@ -63,6 +67,8 @@ export function mergeUsage(before: Usage, value: unknown): Usage {
   return {
     ...mergeTokens(before, value),
     webSearchRequests: count(serverToolUse.web_search_requests) ?? before.webSearchRequests,
+    webFetchRequests: count(serverToolUse.web_fetch_requests) ?? before.webFetchRequests,
+    codeExecutionRequests: count(serverToolUse.code_execution_requests) ?? before.codeExecutionRequests,
     serviceTier: text(value.service_tier) ?? before.serviceTier,
     speed: text(value.speed) ?? before.speed,
     inferenceGeo: text(value.inference_geo) ?? before.inferenceGeo,

@@ -251,6 +251,7 @@ export class CallBook {
       waitMs: this.waitMs,
       traffic: this.#explanation,
       cacheHit: this.#cacheHit,
+      batchId: null,
     });
     this.#guard("agent's caps", () => this.#settle(call, reading.usage !== null));
     this.#guard("recorder", () => this.#context.recorder.record(call));

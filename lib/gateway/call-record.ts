@@ -45,6 +45,8 @@ export type CallFacts = {
   traffic: Explanation | null;
   /** Answered from memory. */
   cacheHit: boolean;
+  /** Of the batch that the call made. */
+  batchId: string | null;
 };
 
 /** A call's record, priced at the list of the day on which it began. */
@@ -64,6 +66,9 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     agentKeyId: attribution.agentKeyId,
     session: attribution.session,
     client: attribution.client,
+    label: attribution.label,
+    userId: attribution.userId,
+    clientAgent: attribution.clientAgent,
     upstream: facts.upstream,
     pool: facts.requested.pool,
     lane,
@@ -83,6 +88,8 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     cacheReadTokens: tokens.cacheReadTokens,
     outputTokens,
     webSearchRequests: usage.webSearchRequests,
+    webFetchRequests: usage.webFetchRequests,
+    codeExecutionRequests: usage.codeExecutionRequests,
     costNanoUsd: costOf(facts, model),
     rateLimitHeaders: facts.rateLimitHeaders,
     latencyMs: facts.latencyMs,
@@ -96,6 +103,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     inferenceGeo: cleanText(usage.inferenceGeo, 50),
     requestId: cleanText(facts.requestId),
     cacheHit: facts.cacheHit,
+    batchId: facts.batchId,
   };
 }
 
