@@ -14,6 +14,7 @@ import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
 import { type Attribution, accountOf } from "./attribution.ts";
+import { BatchCreationMeter } from "./batch-creation-meter.ts";
 import { buildBatchRecord } from "./batch-record.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
@@ -54,6 +55,8 @@ export class CallBook {
   #livePlace: { upstream: string; pool: string } | null = null;
   #status: number | null = null;
   #streamed = false;
+  /** Reads which batch the call makes, where it makes one. */
+  #creation: BatchCreationMeter | null = null;
   #rateLimitHeaders: Record<string, string> = {};
   #requestId: string | null = null;
   #cacheHit = false;
@@ -174,6 +177,10 @@ export class CallBook {
   /** The head of the upstream's answer has come. Returns the limits that it told. */
   answered(status: number, answer: AnswerHeaders): ObservedLimit[] {
     this.#status = status;
+    if (this.request.endpoint.kind === "batch" && status < 300) {
+      this.#creation = new BatchCreationMeter(answer.contentEncoding);
+      this.meter = this.#creation;
+    }
     return this.observed(answer);
   }
 
@@ -231,6 +238,7 @@ export class CallBook {
     if (endpoint.path === "/api/hello") return null;
     const now = this.#context.clock.monotonic();
     const reading = this.meter.read(ending.kind === "answered");
+    const batchId = this.#madeBatch(ending);
     const call = buildCallRecord({
       id: this.id,
       startedAtMs: this.#startedAtMs,
@@ -251,7 +259,7 @@ export class CallBook {
       waitMs: this.waitMs,
       traffic: this.#explanation,
       cacheHit: this.#cacheHit,
-      batchId: null,
+      batchId,
     });
     this.#guard("agent's caps", () => this.#settle(call, reading.usage !== null));
     this.#guard("recorder", () => this.#context.recorder.record(call));
@@ -261,6 +269,13 @@ export class CallBook {
       if (reading.usage?.iterations && this.#live) this.#countElsewhere(call, reading.usage);
     });
     return counted;
+  }
+
+  /** The batch that the call made: from here on its results are this caller's, whoever fetches them. */
+  #madeBatch(ending: Ending): string | null {
+    const batchId = ending.kind === "answered" && this.#creation ? cleanText(this.#creation.batchId()) : null;
+    if (batchId !== null) this.#context.batches.made(batchId, this.request.attribution);
+    return batchId;
   }
 
   /** Tokens that an answer counted against the limits of the call's own pool. */
@@ -293,7 +308,8 @@ export class CallBook {
     const createdAtMs = batches.createdAtMs(batchId);
     if (createdAtMs === null) return false;
     if (!batches.count(batchId, result.customId)) return true;
-    const call = buildBatchRecord(result, { batchId, createdAtMs, attribution, upstream: this.#upstream });
+    const maker = batches.makerOf(batchId) ?? attribution;
+    const call = buildBatchRecord(result, { batchId, createdAtMs, attribution: maker, upstream: this.#upstream });
     this.#guard("recorder", () => recorder.record(call));
     return true;
   }
