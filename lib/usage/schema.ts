@@ -32,7 +32,8 @@ export type Outcome = z.infer<typeof Outcome>;
 /**
  * Why a call was not served. Each wants another reaction, so they are never one number. rate_limit: a 429 that does not
  * say which limit; windowless: one that does not even say when. spend_cap is the usage tier's; the contract's and the
- * organisation's own are apart. The lane says whether a limiter was that of fast mode.
+ * organisation's own are apart. The lane says whether a limiter was that of fast mode. agent_*: the caps and budgets that
+ * operators set for an agent key, which Headroom keeps; the upstream was not asked.
  */
 export const Refusal = z.enum([
   "requests",
@@ -57,6 +58,10 @@ export const Refusal = z.enum([
   "upstream_fault",
   "gateway_fault",
   "shed",
+  "agent_requests",
+  "agent_input_tokens",
+  "agent_output_tokens",
+  "agent_budget",
 ]);
 export type Refusal = z.infer<typeof Refusal>;
 

@@ -12,6 +12,13 @@ alter table gateway.calls
   add column web_fetch_requests int not null default 0 check (web_fetch_requests >= 0),
   add column code_execution_requests int not null default 0 check (code_execution_requests >= 0);
 
+-- What an agent's own settings refused was called by the names of the upstream's limits. By calls_unserved.
+update gateway.calls c set refusal = case c.error_code
+  when 'headroom_requests' then 'agent_requests' when 'headroom_input_tokens' then 'agent_input_tokens'
+  when 'headroom_output_tokens' then 'agent_output_tokens' else 'agent_budget' end
+where c.outcome <> 'succeeded' and c.error_code in (
+  'headroom_requests', 'headroom_input_tokens', 'headroom_output_tokens', 'headroom_budget');
+
 -- An agent's calls under all the names that it ever had.
 create index calls_agent_key on gateway.calls (agent_key_id, started_at) where agent_key_id is not null;
 create index calls_label on gateway.calls (label, started_at) where label is not null;

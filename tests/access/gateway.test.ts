@@ -187,6 +187,24 @@ describe.each(DOORS)("through the %s door", (door) => {
     });
   });
 
+  test.each([
+    ["agent_requests", { requestsPerMinute: 1 }],
+    ["agent_input_tokens", { inputTokensPerMinute: 1 }],
+    ["agent_output_tokens", { outputTokensPerMinute: 1 }],
+    ["agent_budget", { dailyBudgetNanoUsd: 1 }],
+  ])("what an agent's own settings refuse is told apart from the upstream's limits: %s", async (refusal, settings) => {
+    const { url, records, create } = await open();
+    const { secret } = await create(settings);
+    for (let call = 0; call < 2; call++) await (await post(url, secret)).arrayBuffer();
+    const [, refused] = await records.atLeast(2);
+    expect(refused).toMatchObject({
+      outcome: "refused",
+      status: 429,
+      refusal,
+      errorCode: refusal.replace("agent", "headroom"),
+    });
+  });
+
   test("of 200 calls at once a budget for 50 lets 50 go out", async () => {
     const waiting: (() => void)[] = [];
     const { url, upstream, records, access, create } = await open((res) => {
