@@ -72,6 +72,26 @@ const WORDS: Record<Refusal, Words> = {
     short: "shed",
     help: "Traffic control could not serve it within its deadline, or its queue was full.",
   },
+  agent_requests: {
+    title: "Agent's cap, requests",
+    short: "agent's RPM",
+    help: "The agent's own cap of requests a minute was reached; the upstream had no part in it.",
+  },
+  agent_input_tokens: {
+    title: "Agent's cap, input",
+    short: "agent's ITPM",
+    help: "The agent's own cap of input tokens a minute was reached; the upstream had no part in it.",
+  },
+  agent_output_tokens: {
+    title: "Agent's cap, output",
+    short: "agent's OTPM",
+    help: "The agent's own cap of output tokens a minute was reached; the upstream had no part in it.",
+  },
+  agent_budget: {
+    title: "Agent's budget",
+    short: "agent's budget",
+    help: "The agent's own budget for the day or month is spent or held; an operator can raise it.",
+  },
   gateway_fault: {
     title: "Headroom fault",
     short: "Headroom fault",

@@ -174,7 +174,7 @@ export class AgentGuard {
     const cap = `its ${kind} budget of ${usd(budget)}`;
     if (cost > budget) {
       const most = `may cost up to ${usd(cost)}, more than all of ${cap}`;
-      return deny("budget", `This call of agent ${name} ${most}: lower max_tokens, or ask an operator.`, null);
+      return deny("budget", `This call of agent ${name} ${most}: set a lower max_tokens, or ask an operator.`, null);
     }
     if (spent + cost <= budget) {
       const held = `${usd(spent)} spent and ${usd(period.reserved)} held for calls under way`;

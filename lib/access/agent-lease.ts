@@ -2,8 +2,13 @@ import type { NanoUsd } from "../kit/money.ts";
 import type { AgentAccount, Period } from "./agent-account.ts";
 import type { WindowEntry } from "./sliding-window.ts";
 
-/** What a call used in the end. Input as the upstream counts it; a null cost is one that nobody knows. */
-export type ActualUse = { inputTokens: number; outputTokens: number; costNanoUsd: NanoUsd | null; nowMs: number };
+/** What a call used in the end, null where nobody knows: that counts at its most. Input as the upstream counts it. */
+export type ActualUse = {
+  inputTokens: number | null;
+  outputTokens: number | null;
+  costNanoUsd: NanoUsd | null;
+  nowMs: number;
+};
 
 /** Room held for one call. Ends once, by either way; the second is ignored. */
 export type Lease = {
@@ -42,8 +47,9 @@ export class HeldLease implements Lease {
 
   settle({ inputTokens, outputTokens, costNanoUsd, nowMs }: ActualUse): void {
     if (!this.#end()) return;
-    this.#account.input.correct(this.#input, inputTokens);
-    if (outputTokens > 0) this.#account.output.add(outputTokens, nowMs);
+    if (inputTokens !== null) this.#account.input.correct(this.#input, inputTokens);
+    const output = outputTokens ?? this.#heldOutput;
+    if (output > 0) this.#account.output.add(output, nowMs);
     for (const period of [this.#day, this.#month]) {
       if (costNanoUsd === null) period.unknown += this.#reserved;
       else period.spent += costNanoUsd;

@@ -18,18 +18,20 @@ const OVERHEAD_TOKENS = 1_024;
 const IMAGE_TOKENS = 5_000;
 /** No model takes a longer prompt. */
 const CONTEXT_TOKENS = 1_000_000;
+/** No model gives a longer answer (some stop at 64,000): what a call may bring that names no bound of its own. */
+const ANSWER_TOKENS = 128_000;
 /** A search tool without a bound of its own: as many searches as a long answer makes, at $0.01. */
 const SEARCHES_NANO_USD = 10 * 10_000_000;
 
 /**
- * Bounds what a Messages call can use and cost, by its size, `max_tokens` and the dearest rates that may apply: any
+ * Bounds what a call can use and cost, by its size, how long its answer may get and the dearest rates that may apply: any
  * prompt token may be a cache write where the body speaks of caching, and any call may run in the US. What a body only
  * points at (a document by address or file id, a thread, what server tools fetch) has no bound that is of use; such a
  * call may end above its estimate, is counted as it ended, and holds the next one back.
  */
 export function estimateCall(body: Buffer, head: RequestHead, atMs: number): CallEstimate {
   const inputTokens = boundInput(body);
-  const maxOutputTokens = head.maxTokens ?? 0;
+  const maxOutputTokens = head.maxTokens ?? ANSWER_TOKENS;
   const price = head.model === null ? null : findPrice(head.model, atMs);
   if (price === null) return { inputTokens, maxOutputTokens, worstCaseNanoUsd: null };
   const { input, output } = dearest(price, head.speed, cacheKind(body));
@@ -42,8 +44,10 @@ export function estimateCall(body: Buffer, head: RequestHead, atMs: number): Cal
 function boundInput(body: Buffer): number {
   const images = findImages(body);
   const elsewhere = countOf(body, '"type":"url"') + countOf(body, '"type": "url"') + countOf(body, '"file_id"');
+  // In OpenAI's shape, where an image is always named twice.
+  const linked = Math.ceil(countOf(body, '"image_url"') / 2);
   const text = Math.ceil((body.length - images.bytes) / BYTES_PER_TOKEN);
-  return Math.min(text + (images.count + elsewhere) * IMAGE_TOKENS + OVERHEAD_TOKENS, CONTEXT_TOKENS);
+  return Math.min(text + (images.count + elsewhere + linked) * IMAGE_TOKENS + OVERHEAD_TOKENS, CONTEXT_TOKENS);
 }
 
 /** Images in the body: a megabyte of one says nothing about tokens. Written as the SDKs write them, type first. */

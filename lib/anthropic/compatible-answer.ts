@@ -12,11 +12,16 @@ export type CompatibleSummary = {
   /** `finish_reason` or `stop_reason`, as sent. */
   stopReason: string | null;
   usage: Usage | null;
+  /** Bytes of what was said, with the arguments of tool calls: all that there is to count where no usage comes. */
+  producedBytes: number;
   hasContent: boolean;
   error: ErrorDetail | null;
 };
 
-const NOTHING: CompatibleSummary = { model: null, stopReason: null, usage: null, hasContent: false, error: null };
+const NOTHING: CompatibleSummary = {
+  ...{ model: null, stopReason: null, usage: null, producedBytes: 0 },
+  ...{ hasContent: false, error: null },
+};
 const MAX_LINE = 1_048_576;
 
 /** Reads a plain answer of either shape. */
@@ -27,11 +32,13 @@ export function readCompatibleSummary(body: Buffer): CompatibleSummary {
   const parts = choice && findTopLevelValues(choice, ["message", "finish_reason"]);
   const said = parts?.get("message");
   const message = said && findTopLevelValues(said, ["content", "tool_calls"]);
+  const content = [message?.get("content"), message?.get("tool_calls"), found.get("completion")].filter(hasText);
   return {
     model: text(parseValue(found.get("model"), 4096)),
     stopReason: text(parseValue(parts?.get("finish_reason") ?? found.get("stop_reason"), 4096)),
     usage,
-    hasContent: [message?.get("content"), message?.get("tool_calls"), found.get("completion")].some(hasText),
+    producedBytes: content.reduce((sum, { length }) => sum + length - 2, 0),
+    hasContent: content.length > 0,
     error: null,
   };
 }
@@ -70,6 +77,7 @@ export class CompatibleTap {
     summary.stopReason = text(choice?.finish_reason) ?? text(value.stop_reason) ?? summary.stopReason;
     const delta = choice?.delta;
     if (delta?.content || delta?.tool_calls || value.completion) summary.hasContent = true;
+    summary.producedBytes += bytesOf(delta?.content) + bytesOf(value.completion) + bytesOfTools(delta?.tool_calls);
     if (text(value.stop_reason) !== null) this.complete = true;
   }
 }
@@ -97,8 +105,17 @@ function parseChatUsage(value: unknown): Usage | null {
   return { ...NO_USAGE, inputTokens: prompt - cacheReadTokens, cacheReadTokens, outputTokens };
 }
 
+function bytesOf(value: unknown): number {
+  return typeof value === "string" ? Buffer.byteLength(value) : 0;
+}
+
+function bytesOfTools(value: unknown): number {
+  if (!Array.isArray(value)) return 0;
+  return value.reduce((sum, made) => sum + bytesOf(made?.function?.name) + bytesOf(made?.function?.arguments), 0);
+}
+
 /** Whether a JSON value is more than null, "" or []. */
-function hasText(value: Buffer | undefined): boolean {
+function hasText(value: Buffer | undefined): value is Buffer {
   return value !== undefined && value.length > 2 && value.toString("latin1", 0, 4) !== "null";
 }
 

@@ -23,8 +23,8 @@ const WEB_SEARCH_NANO_USD = 10_000_000;
  * What Anthropic charges for an answer at list price, in nano-dollars; null when a model, or its fast mode, has no known
  * price, for such a call is not free. An answer that lists iterations is priced entry by entry, each by its own model,
  * its own long-prompt band and its own geography rule; models that declined before they produced anything cost nothing.
- * Priority Tier tokens are valued at list price too, although a
- * commitment pays for them.
+ * A call's speed is that of the model that answered: what other models did beside it is priced at their standard rates.
+ * Priority Tier tokens are valued at list price too, although a commitment pays for them.
  *
  * All is summed in twentieths of a nano-dollar, in which 1.1x and 0.5x are whole, and rounded once, half up, per call.
  */
@@ -34,9 +34,11 @@ export function priceUsage({ model, usage, atMs, refusal = null }: Priced): Nano
     usage.iterations === null ? [{ ...usage, model: null }] : billedIterations(usage.iterations, refusal !== null);
   let twentieths = 0;
   for (const part of parts) {
-    const cost = priceTokens(part, part.model ?? model, usage, atMs);
-    if (cost === null) return null;
-    twentieths += cost;
+    const price = findPriceOf(part.model ?? model, atMs);
+    const speed = price === findPriceOf(model, atMs) ? usage.speed : null;
+    const rates = price && ratesFor(price, part, speed);
+    if (!price || !rates) return null;
+    twentieths += priceTokens(part, price, rates, usage);
   }
   return Math.floor((twentieths + 10) / 20) + usage.webSearchRequests * WEB_SEARCH_NANO_USD;
 }
@@ -46,10 +48,12 @@ export function isBillable(usage: Usage): boolean {
   return Object.values(billedTokens(usage)).some((tokens) => tokens > 0) || usage.webSearchRequests > 0;
 }
 
-function priceTokens(tokens: Tokens, model: string | null, usage: Usage, atMs: number): number | null {
-  const price = model === null ? null : findPrice(model, atMs);
-  const rates = price && ratesFor(price, tokens, usage.speed);
-  if (!price || !rates) return null;
+/** The same object for every name of a model. */
+function findPriceOf(model: string | null, atMs: number): ModelPrice | null {
+  return model === null ? null : findPrice(model, atMs);
+}
+
+function priceTokens(tokens: Tokens, price: ModelPrice, rates: Rates, usage: Usage): number {
   const nano =
     tokens.inputTokens * rates.input +
     tokens.cacheWrite5mTokens * rates.cacheWrite5m +

@@ -1,5 +1,5 @@
 import { type ErrorDetail, parseErrorDetail } from "./error-detail.ts";
-import { mergeUsage, NO_USAGE, type Usage } from "./usage.ts";
+import { estimateTokens, mergeUsage, NO_USAGE, type Usage } from "./usage.ts";
 
 /**
  * Reads usage from a Messages stream as its chunks pass by (server-sent events, WHATWG HTML 9.2). Of the events only
@@ -53,7 +53,7 @@ export class StreamTap {
 
   /** Usage with an estimate for content that came after the last count: for streams that were cut. */
   estimate(): Usage {
-    const extra = Math.ceil(this.uncountedBytes / BYTES_PER_TOKEN);
+    const extra = estimateTokens(this.uncountedBytes);
     if (extra === 0) return this.usage;
     const { usage } = this;
     const outputTokens = usage.outputTokens + extra;
@@ -185,11 +185,6 @@ type Message = {
   usage?: unknown;
 };
 
-/**
- * Output tokens of a cut stream are estimated from the bytes of its content. Current tokenizers make one token of about
- * 3.2 bytes of English or code; the upstream bills what was produced, so leaving these out would lose tokens.
- */
-const BYTES_PER_TOKEN = 3.2;
 /** What the JSON around the text of one delta takes. */
 const DELTA_FRAME = 88;
 /** As far into a data line as the delta's type stands. */

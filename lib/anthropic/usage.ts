@@ -18,6 +18,8 @@ export type Iteration = Tokens & { type: string; model: string | null };
 
 export type Usage = Tokens & {
   webSearchRequests: number;
+  webFetchRequests: number;
+  codeExecutionRequests: number;
   serviceTier: string | null;
   speed: string | null;
   inferenceGeo: string | null;
@@ -33,6 +35,8 @@ export const NO_USAGE: Usage = {
   cacheReadTokens: 0,
   outputTokens: 0,
   webSearchRequests: 0,
+  webFetchRequests: 0,
+  codeExecutionRequests: 0,
   serviceTier: null,
   speed: null,
   inferenceGeo: null,
@@ -40,8 +44,18 @@ export const NO_USAGE: Usage = {
 };
 
 const MAX_ITERATIONS = 10_000;
+/**
+ * Current tokenizers make one token of about 3.2 bytes of English or code. The upstream bills what was produced, so
+ * leaving out what nobody counted would lose tokens.
+ */
+const BYTES_PER_TOKEN = 3.2;
 /** Samplings of a model that was to answer itself, and may decline. */
 const ATTEMPTS: ReadonlySet<string> = new Set(["message", "fallback_message"]);
+
+/** Output tokens by the bytes of their text: for what came uncounted, as of streams that were cut. */
+export function estimateTokens(bytes: number): number {
+  return Math.ceil(bytes / BYTES_PER_TOKEN);
+}
 
 /**
  * Takes a `usage` object over what was known before. Counts in a stream are cumulative: they replace, and what an event
@@ -53,6 +67,8 @@ export function mergeUsage(before: Usage, value: unknown): Usage {
   return {
     ...mergeTokens(before, value),
     webSearchRequests: count(serverToolUse.web_search_requests) ?? before.webSearchRequests,
+    webFetchRequests: count(serverToolUse.web_fetch_requests) ?? before.webFetchRequests,
+    codeExecutionRequests: count(serverToolUse.code_execution_requests) ?? before.codeExecutionRequests,
     serviceTier: text(value.service_tier) ?? before.serviceTier,
     speed: text(value.speed) ?? before.speed,
     inferenceGeo: text(value.inference_geo) ?? before.inferenceGeo,

@@ -2,8 +2,11 @@ import type { CallRecord } from "../usage/schema.ts";
 import { cleanText, headerText } from "./clean-text.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 
-/** Who made a call, as far as it says. */
-export type Attribution = Pick<CallRecord, "agent" | "agentSource" | "agentKeyId" | "session" | "client">;
+/** Who made a call, and all that it says of that, be it believed or not. */
+export type Attribution = Pick<
+  CallRecord,
+  "agent" | "agentSource" | "agentKeyId" | "session" | "client" | "label" | "userId" | "clientAgent"
+>;
 
 export type Caller = {
   agentKey: { id: string; name: string } | null;
@@ -17,21 +20,24 @@ export type Caller = {
 /** The first that names somebody: agent key, label, Claude Code, `metadata.user_id`, the client program. */
 export function attribute({ agentKey, headers, believeLabel, userId }: Caller): Attribution {
   const client = cleanText(headerText(headers.userAgent));
-  const session = cleanText(headerText(headers.claudeCodeSession)) ?? (userId === null ? null : sessionOf(userId));
+  const label = cleanText(headerText(headers.label));
+  const user = cleanText(userId);
+  const said = {
+    agentKeyId: agentKey?.id ?? null,
+    session: cleanText(headerText(headers.claudeCodeSession)) ?? (userId === null ? null : sessionOf(userId)),
+    client,
+    label,
+    userId: user,
+    clientAgent: cleanText(headerText(headers.claudeCodeAgent)),
+  };
   const named = (agent: string | null, agentSource: CallRecord["agentSource"]) =>
-    agent === null ? null : { agent, agentSource, agentKeyId: agentKey?.id ?? null, session, client };
+    agent === null ? null : { agent, agentSource, ...said };
   return (
     named(agentKey && (cleanText(agentKey.name) ?? agentKey.id), "key") ??
-    named(believeLabel ? cleanText(headerText(headers.label)) : null, "label") ??
+    named(believeLabel ? label : null, "label") ??
     named(headers.isClaudeCode ? "Claude Code" : null, "claude_code") ??
-    named(cleanText(userId), "user_id") ??
-    named(client && programName(client), "client") ?? {
-      agent: "unknown",
-      agentSource: "unknown",
-      agentKeyId: null,
-      session,
-      client,
-    }
+    named(user, "user_id") ??
+    named(client && programName(client), "client") ?? { agent: "unknown", agentSource: "unknown", ...said }
   );
 }
 

@@ -1,10 +1,7 @@
-import zlib from "node:zlib";
 import type { BatchBook } from "./batch-book.ts";
+import { batchCoding, MAX_BATCH_ANSWER } from "./batch-codings.ts";
 import { headerOf, rewriteResultsUrls } from "./results-url.ts";
 import type { Sink } from "./sink.ts";
-
-/** A page of a thousand batches is half a megabyte; what is longer than this passes as it is. */
-const MAX_BYTES = 8 * 1024 * 1024;
 
 /**
  * Holds the answers that are batches back until they are whole, tells the book of batches what they say, and sends them
@@ -39,7 +36,7 @@ export class BatchAnswerSink implements Sink {
     if (this.#head === null) return this.#inner.write(chunk);
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    return this.#bytes <= MAX_BYTES || this.#release(null);
+    return this.#bytes <= MAX_BATCH_ANSWER || this.#release(null);
   }
 
   end(rawTrailers: readonly string[]): void {
@@ -53,7 +50,7 @@ export class BatchAnswerSink implements Sink {
   }
 
   #rewritten(encoding: string | null): Buffer | null {
-    const [decode, encode] = CODINGS[encoding?.trim().toLowerCase() ?? "identity"] ?? [];
+    const [decode, encode] = batchCoding(encoding) ?? [];
     if (!decode || !encode) return null;
     try {
       const body = decode(Buffer.concat(this.#chunks));
@@ -78,21 +75,6 @@ export class BatchAnswerSink implements Sink {
     return hasRoom;
   }
 }
-
-type Recode = (body: Buffer) => Buffer;
-
-const limits = { maxOutputLength: MAX_BYTES };
-/** The default quality of Brotli is meant for files that are compressed once. */
-const quality = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } };
-
-const CODINGS: Readonly<Record<string, readonly [decode: Recode, encode: Recode] | undefined>> = {
-  identity: [(body) => body, (body) => body],
-  gzip: [(body) => zlib.gunzipSync(body, limits), (body) => zlib.gzipSync(body)],
-  "x-gzip": [(body) => zlib.gunzipSync(body, limits), (body) => zlib.gzipSync(body)],
-  deflate: [(body) => zlib.inflateSync(body, limits), (body) => zlib.deflateSync(body)],
-  br: [(body) => zlib.brotliDecompressSync(body, limits), (body) => zlib.brotliCompressSync(body, quality)],
-  zstd: [(body) => zlib.zstdDecompressSync(body, limits), (body) => zlib.zstdCompressSync(body)],
-};
 
 function setLength(rawHeaders: string[], length: number): void {
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {

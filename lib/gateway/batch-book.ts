@@ -1,22 +1,35 @@
 import { hash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import type { Attribution } from "./attribution.ts";
 
 const MAX_BATCHES = 10_000;
 /** Two batches of the largest size. */
 const MAX_RESULTS = 200_000;
 
 /**
- * What is remembered of batches: when each was made, which dates its results, and which results were counted. The
- * database counts each once whatever is forgotten here; this keeps the figures in memory right, and saves the work.
+ * What is remembered of batches: when each was made, which dates its results, by whom, and which results were counted.
+ * The database counts each once whatever is forgotten here, and knows who made the batch; this keeps the figures in
+ * memory right, and saves the work.
  */
 export class BatchBook {
   readonly #created = new LRUCache<string, number>({ max: MAX_BATCHES });
+  readonly #makers = new LRUCache<string, Attribution>({ max: MAX_BATCHES });
   /** Made when the first results come: it takes its room at once. */
   #counted: LRUCache<bigint, true> | null = null;
 
   /** When a batch was made, in milliseconds since the epoch; null where that was not heard. */
   createdAtMs(batchId: string): number | null {
     return this.#created.get(batchId) ?? null;
+  }
+
+  /** Takes whose call has made a batch. */
+  made(batchId: string, maker: Attribution): void {
+    this.#makers.set(batchId, maker);
+  }
+
+  /** Who made a batch, whoever fetches its results; null where this process did not see it made. */
+  makerOf(batchId: string): Attribution | null {
+    return this.#makers.get(batchId) ?? null;
   }
 
   /** Takes a batch, or a page of batches, as the API answers with. Anything else is passed over. */

@@ -12,7 +12,7 @@ export type BatchFacts = {
   batchId: string;
   /** When the batch was made: results tell no time of their own. */
   createdAtMs: number;
-  /** Who fetched the results. */
+  /** Who made the batch; where that is not known, who fetched the results. */
   attribution: Attribution;
   upstream: string;
 };
@@ -48,6 +48,8 @@ export function buildBatchRecord(result: BatchResult, facts: BatchFacts): CallRe
     ...tokens,
     outputTokens,
     webSearchRequests: usage.webSearchRequests,
+    webFetchRequests: usage.webFetchRequests,
+    codeExecutionRequests: usage.codeExecutionRequests,
     costNanoUsd: costOf(result, createdAtMs),
     rateLimitHeaders: {},
     latencyMs: 0,
@@ -61,6 +63,7 @@ export function buildBatchRecord(result: BatchResult, facts: BatchFacts): CallRe
     inferenceGeo: cleanText(usage.inferenceGeo, 50),
     requestId: null,
     cacheHit: false,
+    batchId: cleanText(batchId),
   };
 }
 

@@ -14,6 +14,7 @@ import type { OpenCall } from "../usage/live-usage.ts";
 import type { CallRecord } from "../usage/schema.ts";
 import type { AnswerHeaders } from "./answer-headers.ts";
 import { type Attribution, accountOf } from "./attribution.ts";
+import { BatchCreationMeter } from "./batch-creation-meter.ts";
 import { buildBatchRecord } from "./batch-record.ts";
 import { BatchResultsMeter } from "./batch-results-meter.ts";
 import { buildCallRecord, type Ending } from "./call-record.ts";
@@ -54,6 +55,8 @@ export class CallBook {
   #livePlace: { upstream: string; pool: string } | null = null;
   #status: number | null = null;
   #streamed = false;
+  /** Reads which batch the call makes, where it makes one. */
+  #creation: BatchCreationMeter | null = null;
   #rateLimitHeaders: Record<string, string> = {};
   #requestId: string | null = null;
   #cacheHit = false;
@@ -179,6 +182,10 @@ export class CallBook {
   /** The head of the upstream's answer has come. Returns the limits that it told. */
   answered(status: number, answer: AnswerHeaders): ObservedLimit[] {
     this.#status = status;
+    if (this.request.endpoint.kind === "batch" && status < 300) {
+      this.#creation = new BatchCreationMeter(answer.contentEncoding);
+      this.meter = this.#creation;
+    }
     return this.observed(answer);
   }
 
@@ -237,6 +244,7 @@ export class CallBook {
     if (endpoint.path === "/api/hello") return null;
     const now = this.#context.clock.monotonic();
     const reading = this.meter.read(ending.kind === "answered");
+    const batchId = this.#madeBatch(ending);
     const call = buildCallRecord({
       id: this.id,
       startedAtMs: this.#startedAtMs,
@@ -257,8 +265,9 @@ export class CallBook {
       waitMs: this.waitMs,
       traffic: this.#explanation,
       cacheHit: this.#cacheHit,
+      batchId,
     });
-    this.#guard("agent's caps", () => this.#settle(call));
+    this.#guard("agent's caps", () => this.#settle(call, reading.usage !== null));
     this.#guard("recorder", () => this.#context.recorder.record(call));
     const counted = reading.usage?.iterations ? { ...call, ...this.#countedHere(reading.usage) } : call;
     this.#guard("live view", () => {
@@ -266,6 +275,13 @@ export class CallBook {
       if (reading.usage?.iterations && this.#live) this.#countElsewhere(call, reading.usage);
     });
     return counted;
+  }
+
+  /** The batch that the call made: from here on its results are this caller's, whoever fetches them. */
+  #madeBatch(ending: Ending): string | null {
+    const batchId = ending.kind === "answered" && this.#creation ? cleanText(this.#creation.batchId()) : null;
+    if (batchId !== null) this.#context.batches.made(batchId, this.request.attribution);
+    return batchId;
   }
 
   /** Tokens that an answer counted against the limits of the call's own pool. */
@@ -298,7 +314,8 @@ export class CallBook {
     const createdAtMs = batches.createdAtMs(batchId);
     if (createdAtMs === null) return false;
     if (!batches.count(batchId, result.customId)) return true;
-    const call = buildBatchRecord(result, { batchId, createdAtMs, attribution, upstream: this.#upstream });
+    const maker = batches.makerOf(batchId) ?? attribution;
+    const call = buildBatchRecord(result, { batchId, createdAtMs, attribution: maker, upstream: this.#upstream });
     this.#guard("recorder", () => recorder.record(call));
     return true;
   }
@@ -311,15 +328,19 @@ export class CallBook {
     this.#context.windows.observe({ upstream: this.#upstream, account }, limits, sentAtMs);
   }
 
-  #settle(call: CallRecord): void {
+  #settle(call: CallRecord, hasUsage: boolean): void {
     if (this.#sentAtMs === null) {
       this.#lease?.release();
       return;
     }
     const { inputTokens, cacheWriteTokens, cacheReadTokens, outputTokens, costNanoUsd, pool } = call;
     const counted = pool !== null && getPool(pool).cacheReadsCount ? cacheReadTokens : 0;
+    // The upstream has got the prompt, and whoever hangs up before it has told what that was gets nothing back.
+    const isUntold = costNanoUsd === null && !hasUsage;
     this.#lease?.settle({
-      ...{ inputTokens: inputTokens + cacheWriteTokens + counted, outputTokens, costNanoUsd },
+      inputTokens: isUntold ? null : inputTokens + cacheWriteTokens + counted,
+      outputTokens: isUntold && outputTokens === 0 ? null : outputTokens,
+      costNanoUsd,
       nowMs: this.#context.clock.now(),
     });
   }

@@ -45,6 +45,8 @@ export type CallFacts = {
   traffic: Explanation | null;
   /** Answered from memory. */
   cacheHit: boolean;
+  /** Of the batch that the call made. */
+  batchId: string | null;
 };
 
 /** A call's record, priced at the list of the day on which it began. */
@@ -54,6 +56,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
   const lane: Lane = usage.serviceTier === "priority" ? "priority" : facts.requested.lane;
   const model = reading.model ?? facts.requested.model;
   const tokens = billedTokens(usage);
+  const outputTokens = reading.usage === null ? reading.producedTokens : tokens.outputTokens;
   // Written out: one is made for every call, and spreading costs more than all the rest of it.
   return {
     id: facts.id,
@@ -63,6 +66,9 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     agentKeyId: attribution.agentKeyId,
     session: attribution.session,
     client: attribution.client,
+    label: attribution.label,
+    userId: attribution.userId,
+    clientAgent: attribution.clientAgent,
     upstream: facts.upstream,
     pool: facts.requested.pool,
     lane,
@@ -80,13 +86,15 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     cacheWrite5mTokens: tokens.cacheWrite5mTokens,
     cacheWrite1hTokens: tokens.cacheWrite1hTokens,
     cacheReadTokens: tokens.cacheReadTokens,
-    outputTokens: tokens.outputTokens,
+    outputTokens,
     webSearchRequests: usage.webSearchRequests,
+    webFetchRequests: usage.webFetchRequests,
+    codeExecutionRequests: usage.codeExecutionRequests,
     costNanoUsd: costOf(facts, model),
     rateLimitHeaders: facts.rateLimitHeaders,
     latencyMs: facts.latencyMs,
     ttftMs: facts.ttftMs,
-    outputTokensPerSecond: speedOf(facts, tokens.outputTokens),
+    outputTokensPerSecond: speedOf(facts, outputTokens),
     waitMs: facts.waitMs,
     traffic: facts.traffic,
     stopReason: cleanText(reading.stopReason, 100),
@@ -95,6 +103,7 @@ export function buildCallRecord(facts: CallFacts): CallRecord {
     inferenceGeo: cleanText(usage.inferenceGeo, 50),
     requestId: cleanText(facts.requestId),
     cacheHit: facts.cacheHit,
+    batchId: facts.batchId,
   };
 }
 

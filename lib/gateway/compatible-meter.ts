@@ -1,4 +1,5 @@
-import { CompatibleTap, readCompatibleSummary } from "../anthropic/compatible-answer.ts";
+import { type CompatibleSummary, CompatibleTap, readCompatibleSummary } from "../anthropic/compatible-answer.ts";
+import { estimateTokens } from "../anthropic/usage.ts";
 import { Collected, type Meter, NOTHING, type Reading } from "./meter.ts";
 
 /** A plain answer of `/v1/chat/completions` or `/v1/complete`. */
@@ -22,7 +23,7 @@ export class CompatibleMeter implements Meter {
   }
 
   read(whole: boolean): Reading {
-    return whole ? readCompatibleSummary(this.#body.take()) : NOTHING;
+    return whole ? toReading(readCompatibleSummary(this.#body.take())) : NOTHING;
   }
 }
 
@@ -47,6 +48,10 @@ export class CompatibleStreamMeter implements Meter {
   }
 
   read(): Reading {
-    return this.#tap.summary;
+    return toReading(this.#tap.summary);
   }
+}
+
+function toReading({ producedBytes, ...summary }: CompatibleSummary): Reading {
+  return { ...summary, producedTokens: summary.usage === null ? estimateTokens(producedBytes) : 0 };
 }

@@ -10,6 +10,8 @@ export type Reading = {
   stopReason: string | null;
   /** Null when the answer brought none, or none that could be read. */
   usage: Usage | null;
+  /** Of an answer without usage: how much it brought, estimated by its bytes. */
+  producedTokens: number;
   hasContent: boolean;
   error: ErrorDetail | null;
 };
@@ -27,7 +29,10 @@ export type Meter = {
   read(whole: boolean): Reading;
 };
 
-export const NOTHING: Reading = { model: null, stopReason: null, usage: null, hasContent: false, error: null };
+export const NOTHING: Reading = {
+  ...{ model: null, stopReason: null, usage: null, producedTokens: 0 },
+  ...{ hasContent: false, error: null },
+};
 
 /** For answers whose bodies hold nothing to count. */
 export const NO_METER: Meter = {
@@ -63,7 +68,7 @@ export class StreamMeter implements Meter {
   read(whole: boolean): Reading {
     const { model, stopReason, hasContent, error, revision } = this.#tap;
     const usage = revision === 0 ? null : whole ? this.#tap.usage : this.#tap.estimate();
-    return { model, stopReason, usage, hasContent, error };
+    return { ...NOTHING, model, stopReason, usage, hasContent, error };
   }
 }
 
@@ -89,7 +94,7 @@ export class MessageMeter implements Meter {
 
   read(whole: boolean): Reading {
     const summary = whole ? readMessageSummary(this.#body.take()) : null;
-    return summary === null ? NOTHING : { ...summary, error: null };
+    return summary === null ? NOTHING : { ...NOTHING, ...summary };
   }
 }
 

@@ -25,6 +25,8 @@ export type RequestHeaders = {
   askedCache: string | null;
   /** `x-claude-code-session-id` */
   claudeCodeSession: string | null;
+  /** `x-claude-code-agent-id` */
+  claudeCodeAgent: string | null;
   isClaudeCode: boolean;
   /** `x-headroom-fallback` */
   fallback: string | null;
@@ -51,6 +53,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
     deadlineMs: null,
     askedCache: null,
     claudeCodeSession: null,
+    claudeCodeAgent: null,
     isClaudeCode: false,
     fallback: null,
     betas: null,
@@ -100,6 +103,7 @@ export function readRequestHeaders(rawHeaders: readonly string[]): RequestHeader
         read.betas = read.betas === null ? value : `${read.betas},${value}`;
         break;
       case "x-claude-code-agent-id":
+        read.claudeCodeAgent ??= value;
         read.isClaudeCode = true;
         break;
       default:

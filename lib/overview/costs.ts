@@ -3,6 +3,8 @@ import type { CallRecord } from "../usage/schema.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
+/** Agents go by what callers write: past twice as many the dearest are kept, and the others only in the day's sum. */
+const KEPT_AGENTS = 2_000;
 
 /** What today (UTC) has cost so far, in memory: by hour and by agent, and over the last minute. */
 export class Costs {
@@ -37,6 +39,7 @@ export class Costs {
     }
   }
 
+  /** One that was let go of among the cheapest begins anew. */
   ofAgent(agent: string): number {
     return this.#agents.get(agent) ?? 0;
   }
@@ -67,6 +70,9 @@ export class Costs {
     const hour = Math.floor((startedMs - this.#day) / HOUR_MS);
     this.#hours[hour] = (this.#hours[hour] ?? 0) + nano;
     this.#agents.set(agent, (this.#agents.get(agent) ?? 0) + nano);
+    if (this.#agents.size <= 2 * KEPT_AGENTS) return;
+    const dearest = [...this.#agents].sort(([, a], [, b]) => b - a);
+    this.#agents = new Map(dearest.slice(0, KEPT_AGENTS));
   }
 
   #turn(nowMs: number): void {

@@ -143,6 +143,9 @@ function base(agent: DemoAgent, upstream: string, atMs: number, random: () => nu
     agentKeyId: null,
     session: null,
     client: "Anthropic/JS 1.12.0",
+    label: null,
+    userId: null,
+    clientAgent: null,
     upstream,
     pool: poolOf(agent.model).id,
     lane: "standard",
@@ -157,6 +160,8 @@ function base(agent: DemoAgent, upstream: string, atMs: number, random: () => nu
     errorCode: null,
     ...NO_TOKENS,
     webSearchRequests: 0,
+    webFetchRequests: 0,
+    codeExecutionRequests: 0,
     costNanoUsd: 0,
     rateLimitHeaders: {},
     latencyMs: 0,
@@ -170,6 +175,7 @@ function base(agent: DemoAgent, upstream: string, atMs: number, random: () => nu
     inferenceGeo: null,
     requestId: `req_demo${Math.floor(random() * 1e12).toString(36)}`,
     cacheHit: false,
+    batchId: null,
   };
 }
 

@@ -32,7 +32,8 @@ export type Outcome = z.infer<typeof Outcome>;
 /**
  * Why a call was not served. Each wants another reaction, so they are never one number. rate_limit: a 429 that does not
  * say which limit; windowless: one that does not even say when. spend_cap is the usage tier's; the contract's and the
- * organisation's own are apart. The lane says whether a limiter was that of fast mode.
+ * organisation's own are apart. The lane says whether a limiter was that of fast mode. agent_*: the caps and budgets that
+ * operators set for an agent key, which Headroom keeps; the upstream was not asked.
  */
 export const Refusal = z.enum([
   "requests",
@@ -57,6 +58,10 @@ export const Refusal = z.enum([
   "upstream_fault",
   "gateway_fault",
   "shed",
+  "agent_requests",
+  "agent_input_tokens",
+  "agent_output_tokens",
+  "agent_budget",
 ]);
 export type Refusal = z.infer<typeof Refusal>;
 
@@ -72,6 +77,12 @@ export const CallRecord = z.object({
   session: z.string().max(200).nullable(),
   /** The client program, such as `Anthropic/JS 1.12.0`. */
   client: z.string().max(200).nullable(),
+  /** `x-headroom-agent`. Like the next two what the caller says, believed or not: never for access. */
+  label: z.string().max(200).nullable().default(null),
+  /** `metadata.user_id`. */
+  userId: z.string().max(200).nullable().default(null),
+  /** `x-claude-code-agent-id`: which of a session's agents it is. */
+  clientAgent: z.string().max(200).nullable().default(null),
   upstream: z.string().max(100),
   pool: z.string().max(200).nullable(),
   lane: z.enum(["standard", "priority", "fast"]),
@@ -88,6 +99,10 @@ export const CallRecord = z.object({
   errorCode: z.string().max(100).nullable(),
   ...TokenCounts.shape,
   webSearchRequests: z.int().min(0),
+  /** Free. */
+  webFetchRequests: z.int().min(0).default(0),
+  /** Charged by the hour, which no answer tells. */
+  codeExecutionRequests: z.int().min(0).default(0),
   /** Integer nano-dollars at the price list of `startedAt`. Null when the model has no known price: never free. */
   costNanoUsd: z.int().min(0).nullable(),
   /** Every `anthropic-ratelimit-*`, `anthropic-priority-*`, `anthropic-fast-*` and `retry-after` header, as sent. */
@@ -108,6 +123,8 @@ export const CallRecord = z.object({
   requestId: z.string().max(200).nullable(),
   /** Answered from Headroom's memory: nothing was sent and nothing is billed. `requestId` is the first call's. */
   cacheHit: z.boolean().default(false),
+  /** The batch that the call made, or that it is a result of. */
+  batchId: z.string().max(200).nullable().default(null),
 });
 export type CallRecord = z.infer<typeof CallRecord>;
 
@@ -123,6 +140,11 @@ export const CallsQuery = z.object({
   refusal: Refusal.optional(),
   status: z.coerce.number().int().optional(),
   session: z.string().optional(),
+  client: z.string().optional(),
+  agentKeyId: z.uuid().optional(),
+  label: z.string().optional(),
+  userId: z.string().optional(),
+  errorCode: z.string().optional(),
   requestId: z.string().optional(),
   cacheHit: z.stringbool().optional(),
   cursor: z.string().max(200).optional(),

@@ -50,6 +50,23 @@ test("an image counts as an image, however many bytes it has, and a document as 
   expect(document.inputTokens).toBeGreaterThan(400_000);
 });
 
+test("an answer is bounded by whichever name its endpoint has for that, by the largest of several, else by the model", () => {
+  const answer = (bounds: object) => estimate({ ...text("x"), max_tokens: undefined, ...bounds }).maxOutputTokens;
+  expect(answer({ max_tokens: 7 })).toBe(7);
+  expect(answer({ max_completion_tokens: 7 })).toBe(7);
+  expect(answer({ max_tokens_to_sample: 7 })).toBe(7);
+  expect(answer({ max_tokens: 1, max_completion_tokens: 900 })).toBe(900);
+  expect(answer({ max_tokens: null, max_completion_tokens: 7 })).toBe(7);
+  expect(answer({ max_tokens: "90000", max_completion_tokens: 7 })).toBe(128_000);
+  expect(answer({})).toBe(128_000);
+});
+
+test("an image that a chat links to counts as an image", () => {
+  const linked = { type: "image_url", image_url: { url: "https://example.com/a.png" } };
+  const { bytes, inputTokens } = estimate({ ...text("x"), messages: [{ role: "user", content: [linked, linked] }] });
+  expect(inputTokens).toBe(Math.ceil(bytes / 2) + 2 * 5_000 + 1_024);
+});
+
 test("no prompt is taken to be longer than a model takes", () => {
   expect(estimate(text("x".repeat(9_000_000))).inputTokens).toBe(1_000_000);
 });

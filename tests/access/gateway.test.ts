@@ -30,9 +30,13 @@ beforeAll(async () => {
 });
 afterAll(() => stored.close());
 
-function worstCaseOf(text: string): number {
+function estimateOf(text: string) {
   const bytes = Buffer.from(text);
-  return estimateCall(bytes, readRequestHead(bytes), Date.now()).worstCaseNanoUsd ?? Number.NaN;
+  return estimateCall(bytes, readRequestHead(bytes), Date.now());
+}
+
+function worstCaseOf(text: string): number {
+  return estimateOf(text).worstCaseNanoUsd ?? Number.NaN;
 }
 
 function startAccess(clock = systemClock): Access {
@@ -183,6 +187,24 @@ describe.each(DOORS)("through the %s door", (door) => {
     });
   });
 
+  test.each([
+    ["agent_requests", { requestsPerMinute: 1 }],
+    ["agent_input_tokens", { inputTokensPerMinute: 1 }],
+    ["agent_output_tokens", { outputTokensPerMinute: 1 }],
+    ["agent_budget", { dailyBudgetNanoUsd: 1 }],
+  ])("what an agent's own settings refuse is told apart from the upstream's limits: %s", async (refusal, settings) => {
+    const { url, records, create } = await open();
+    const { secret } = await create(settings);
+    for (let call = 0; call < 2; call++) await (await post(url, secret)).arrayBuffer();
+    const [, refused] = await records.atLeast(2);
+    expect(refused).toMatchObject({
+      outcome: "refused",
+      status: 429,
+      refusal,
+      errorCode: refusal.replace("agent", "headroom"),
+    });
+  });
+
   test("of 200 calls at once a budget for 50 lets 50 go out", async () => {
     const waiting: (() => void)[] = [];
     const { url, upstream, records, access, create } = await open((res) => {
@@ -260,6 +282,41 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(ask()).toMatchObject({ reason: "budget" });
   });
 
+  const chat = { ...JSON.parse(body), max_tokens: undefined };
+  const ANSWER_TOKENS = 4_000;
+  test.each([
+    ["/v1/chat/completions", { ...chat, max_completion_tokens: ANSWER_TOKENS }],
+    ["/v1/chat/completions", { ...chat, max_tokens: 1, max_completion_tokens: ANSWER_TOKENS }],
+    ["/v1/complete", { model: chat.model, prompt: "\n\nHuman: Hi\n\nAssistant:", max_tokens_to_sample: ANSWER_TOKENS }],
+  ])("calls of %s that come together do not pass a budget, whatever they name their bound", async (path, request) => {
+    const hasUsage = path !== "/v1/complete";
+    const usage = { prompt_tokens: 20, completion_tokens: ANSWER_TOKENS };
+    const { url, upstream, access, create } = await open((res) => {
+      res.writeHead(200, { "content-type": "application/json" });
+      res.end(JSON.stringify({ model: chat.model, ...(hasUsage ? { usage } : {}) }));
+    });
+    const text = JSON.stringify(request);
+    const dailyBudgetNanoUsd = 3 * worstCaseOf(text);
+    const { agent, secret } = await create({ dailyBudgetNanoUsd });
+    await Promise.all(Array.from({ length: 40 }, async () => (await post(url, secret, text, path)).arrayBuffer()));
+    const cost = 20 * 4_000 + ANSWER_TOKENS * 20_000;
+    expect(upstream.received.length).toBeGreaterThanOrEqual(3);
+    expect(upstream.received.length * cost).toBeLessThanOrEqual(dailyBudgetNanoUsd);
+    const { spentTodayNanoUsd } = access.guard.use(agent.id, Date.now());
+    expect(spentTodayNanoUsd).toBeGreaterThanOrEqual(upstream.received.length * cost);
+    expect(spentTodayNanoUsd).toBeLessThanOrEqual(dailyBudgetNanoUsd);
+  });
+
+  test("a call that does not bound its answer is held at the longest that a model gives", async () => {
+    const { url, upstream, create } = await open();
+    const { secret } = await create({ dailyBudgetNanoUsd: 10 ** 9 });
+    const text = JSON.stringify(chat);
+    expect(await refused(await post(url, secret, text, "/v1/chat/completions"))).toMatchObject({
+      ...{ status: 429, error: { message: expect.stringContaining("set a lower max_tokens") } },
+    });
+    expect(upstream.received).toEqual([]);
+  });
+
   test("whichever way a call ends, nothing stays held", async () => {
     const events = messageEvents(["Hel", "lo"]);
     let at = 0;
@@ -290,6 +347,55 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(access.guard.use(agent.id, Date.now())).toMatchObject({ openCalls: 0, reservedNanoUsd: 0, requests: 10 });
     const known = records.calls.reduce((sum, { costNanoUsd }) => sum + (costNanoUsd ?? WORST), 0);
     expect(access.guard.use(agent.id, Date.now()).spentTodayNanoUsd).toBe(known);
+  });
+
+  test("hanging up before an answer has told its usage gives nothing back", async () => {
+    const heads = new Map([
+      ["/v1/messages", { "content-type": "application/json", "content-length": "500" }],
+      ["/v1/chat/completions", { "content-type": "text/event-stream" }],
+    ]);
+    let arrived = () => {};
+    const { url, access, create, records } = await open((res, { target }) => {
+      const head = heads.get(target);
+      if (head) res.writeHead(200, head).write("{");
+      arrived();
+    });
+    const { inputTokens, maxOutputTokens } = estimateOf(body);
+    const caps = { inputTokensPerMinute: 3 * inputTokens + 100, outputTokensPerMinute: 10_000 };
+    const { agent, secret } = await create(caps);
+    for (const path of ["/v1/messages", "/v1/chat/completions", "/v1/complete"]) {
+      const abort = new AbortController();
+      const reached = new Promise<void>((resolve) => {
+        arrived = resolve;
+      });
+      const headers = { "x-api-key": secret };
+      const call = fetch(url + path, { method: "POST", headers, body, signal: abort.signal }).catch(() => null);
+      if (heads.has(path)) await (await call)?.body?.getReader().read();
+      await reached;
+      abort.abort();
+      await call;
+    }
+    const calls = await records.atLeast(3);
+    expect(calls.map(({ outcome }) => outcome)).toEqual(["partial", "partial", "canceled"]);
+    expect(access.guard.use(agent.id, Date.now())).toMatchObject({
+      ...{ openCalls: 0, inputTokens: 3 * inputTokens, outputTokens: 3 * maxOutputTokens },
+    });
+    expect(await refused(await post(url, secret))).toMatchObject({
+      error: { details: { error_code: "headroom_input_tokens" } },
+    });
+  });
+
+  test("a chat that tells no usage counts what it was seen to produce, and its prompt at the most", async () => {
+    const { url, access, create } = await open((res) => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      const event = { model: chat.model, choices: [{ index: 0, delta: { content: "x".repeat(32) } }] };
+      res.end(`data: ${JSON.stringify(event)}\n\ndata: [DONE]\n\n`);
+    });
+    const { agent, secret } = await create({ outputTokensPerMinute: 100_000 });
+    await (await post(url, secret, body, "/v1/chat/completions")).arrayBuffer();
+    expect(access.guard.use(agent.id, Date.now())).toMatchObject({
+      ...{ inputTokens: estimateOf(body).inputTokens, outputTokens: 10 },
+    });
   });
 
   test("where a call's cost or model cannot be told beforehand, a bound agent is refused and another is not", async () => {

@@ -118,6 +118,28 @@ test("each iteration is priced by its own model, those that the totals leave out
   ).toBeNull();
 });
 
+test("what other models did in a fast call costs their standard rates, whether or not they have fast ones", () => {
+  const usage = {
+    ...{ input_tokens: 1000, output_tokens: 100, speed: "fast", inference_geo: "us" },
+    iterations: [
+      { type: "message", input_tokens: 1000, output_tokens: 100, cache_read_input_tokens: 500 },
+      { type: "message", model: "claude-opus-5-5", input_tokens: 10, output_tokens: 1 },
+      // Has no fast mode.
+      { type: "advisor_message", model: "claude-sonnet-5", input_tokens: 300, output_tokens: 30 },
+      // Has one that nobody asked for.
+      { type: "advisor_message", model: "claude-fable-5-2", input_tokens: 200, output_tokens: 20 },
+      // From before geography had a price.
+      { type: "advisor_message", model: "claude-haiku-4-5-20251001", input_tokens: 100, output_tokens: 10 },
+    ],
+  };
+  // By hand, in dollars per million: Opus 5.5 fast 8 / 40 / 0.40, Sonnet 5 2 / 10, Fable 5.2 8 / 40, Haiku 4.5 1 / 5.
+  // 1,010 × 8,000 + 500 × 400 + 101 × 40,000 = 12,320,000;  300 × 2,000 + 30 × 10,000 = 900,000;
+  // 200 × 8,000 + 20 × 40,000 = 2,400,000;  these three × 1.1 = 17,182,000;  100 × 1,000 + 10 × 5,000 = 150,000.
+  expect(price("claude-opus-5-5", usage)).toBe(17_332_000);
+  const dated = { speed: "fast", iterations: [{ model: "claude-opus-5-20260724", input_tokens: 1000 }] };
+  expect(price("claude-opus-5", dated)).toBe(10_000_000);
+});
+
 describe("a model that declined before any output", () => {
   const attempt = (type: string, model: string, input_tokens: number, output_tokens: number) => ({
     ...{ type, model, input_tokens, output_tokens },

@@ -29,6 +29,8 @@ test("a stream's usage is its first event's, replaced by what the last delta cou
     cacheReadTokens: 50_000,
     outputTokens: 1234,
     webSearchRequests: 3,
+    webFetchRequests: 0,
+    codeExecutionRequests: 0,
     serviceTier: "standard",
     speed: "fast",
     inferenceGeo: "us",

@@ -1,6 +1,9 @@
 import { createId } from "../../lib/kit/ids.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
 
+export const KEY_A = "0193a000-0000-7000-8000-00000000000a";
+export const KEY_B = "0193a000-0000-7000-8000-00000000000b";
+
 /** A call that was answered whole, with everything that is not said. */
 export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
   const startedAt = given.startedAt ?? new Date().toISOString();
@@ -12,6 +15,9 @@ export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
     agentKeyId: null,
     session: null,
     client: "Anthropic/JS 1.12.0",
+    label: null,
+    userId: null,
+    clientAgent: null,
     upstream: "main",
     pool: "sonnet-5",
     lane: "standard",
@@ -31,6 +37,8 @@ export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
     cacheReadTokens: 400,
     outputTokens: 50,
     webSearchRequests: 1,
+    webFetchRequests: 2,
+    codeExecutionRequests: 3,
     costNanoUsd: 1_234_567,
     rateLimitHeaders: { "anthropic-ratelimit-requests-limit": "1000" },
     latencyMs: 1234.5,
@@ -44,6 +52,7 @@ export function makeCall(given: Partial<CallRecord> = {}): CallRecord {
     inferenceGeo: null,
     requestId: "req_1",
     cacheHit: false,
+    batchId: null,
     ...given,
   };
 }
@@ -82,6 +91,11 @@ export function makeCalls(count: number, span: { fromMs: number; toMs: number },
       latencyMs: Math.round(Math.exp(random() * 11) * 1000) / 1000,
       ttftMs: answered ? Math.round(Math.exp(random() * 8) * 1000) / 1000 : null,
       cacheHit: answered && random() < 0.1,
+      client: pick(["Anthropic/JS 1.12.0", "claude-cli/2.1.330", null]),
+      agentKeyId: pick([KEY_A, KEY_B, null]),
+      label: pick(["crawler", null]),
+      userId: pick(["customer-9", "customer-10", null]),
+      errorCode: outcome === "refused" ? pick(["headroom_budget", "ramp_limit_exceeded", null]) : null,
     });
   });
 }

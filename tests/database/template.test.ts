@@ -2,6 +2,8 @@ import { expect, test } from "vitest";
 import type { Engine } from "../../lib/database/embedded/engine.ts";
 import { dumpPglite, openPglite } from "../../lib/database/embedded/pglite.ts";
 import { migrate, readMigrations } from "../../lib/database/migrate.ts";
+import type { CallRecord } from "../../lib/usage/schema.ts";
+import { callRecord } from "../support/call-record.ts";
 
 /** Everything that migrations make, by the catalog's own words. */
 const SCHEMA = `
@@ -32,6 +34,33 @@ test("an older template with the later migrations is the same schema as a fresh 
   expect(await schemaOf(upgraded)).toEqual(await schemaOf(fresh));
   expect(await migrate(fresh, migrations)).toEqual([]);
   await Promise.all([upgraded.close(), fresh.close()]);
+});
+
+test("what agents' own settings refused before is called by their names, and the upstream's refusals stay", async () => {
+  const migrations = await readMigrations();
+  const engine = await openPglite();
+  await migrate(engine, migrations.slice(0, 5));
+  const refused = (refusal: CallRecord["refusal"], errorCode: string) =>
+    callRecord({ outcome: "refused", status: 429, refusal, errorCode });
+  const rows = [
+    refused("spend_cap", "headroom_budget"),
+    refused("requests", "headroom_requests"),
+    refused("spend_cap", "enforced_spend_limit_reached"),
+    refused("shed", "headroom_deadline"),
+  ];
+  const read = () =>
+    engine.transaction((session) =>
+      session.query("select refusal, label, web_fetch_requests from gateway.calls order by error_code"),
+    );
+  await engine.transaction((session) =>
+    session.query("select public.calls_record($1::text::jsonb)", [JSON.stringify(rows)]),
+  );
+  await migrate(engine, migrations);
+  const added = { label: null, web_fetch_requests: 0 };
+  expect(await read()).toEqual(
+    ["spend_cap", "agent_budget", "shed", "agent_requests"].map((refusal) => ({ refusal, ...added })),
+  );
+  await engine.close();
 });
 
 test("a migration that fails leaves nothing of itself and names itself", async () => {

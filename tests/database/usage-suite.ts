@@ -3,7 +3,7 @@ import { z } from "zod";
 import { latencyBucket, latencyValue } from "../../lib/usage/histogram.ts";
 import type { CallRecord, CallsQuery, UsageSums } from "../../lib/usage/schema.ts";
 import { CallRecord as CallSchema, CallsPage, UsageSeries, UsageTotals } from "../../lib/usage/schema.ts";
-import { makeCall, makeCalls, seeded } from "./calls.ts";
+import { KEY_A, KEY_B, makeCall, makeCalls, seeded } from "./calls.ts";
 import type { Open } from "./suite.ts";
 
 const Inserted = z.object({ inserted: z.int() });
@@ -30,7 +30,8 @@ export function usageSuite(open: Open): void {
       (select coalesce(sum(calls), 0) from gateway.usage_1m)::int as minutes,
       (select coalesce(sum(calls), 0) from gateway.usage_1h)::int as hours,
       (select count(*) from gateway.calls
-        where outcome in ('succeeded', 'partial') and not cache_hit)::int as answered,
+        where outcome in ('succeeded', 'partial') and not cache_hit
+          and service_tier is distinct from 'batch')::int as answered,
       (select coalesce(sum(n), 0) from gateway.latency_hist_1m where metric = 'latency')::int as histogram,
       (select coalesce(sum(n), 0) from gateway.latency_hist_1h where metric = 'latency')::int as histogram_hours`);
     expect(row).toMatchObject({ minutes: row?.calls, hours: row?.calls });
@@ -45,6 +46,10 @@ export function usageSuite(open: Open): void {
       const call = makeCall({
         agentKeyId: "0193a000-0000-7000-8000-000000000001",
         session: "session-1",
+        label: "crawler 7",
+        userId: "customer-9",
+        clientAgent: "agent-3",
+        batchId: "msgbatch_1",
         outcome: "refused",
         refusal: "input_tokens",
         status: 429,
@@ -79,6 +84,40 @@ export function usageSuite(open: Open): void {
       const more = makeCalls(10, { fromMs: Date.now() - HOUR, toMs: Date.now() }, 2);
       expect(await record([...calls.slice(50), ...more, ...more])).toEqual({ inserted: 10 });
       expect(await agree()).toBe(110);
+    });
+
+    test("rows of the version before, which say less, are taken, and what they do not say is null or none", async () => {
+      const call = makeCall();
+      const { label, userId, clientAgent, batchId, webFetchRequests, codeExecutionRequests, ...said } = call;
+      expect(await record([said])).toEqual({ inserted: 1 });
+      const neutral = { label: null, userId: null, clientAgent: null, batchId: null };
+      expect(await open().database.call("calls_get", { call_id: call.id }, CallSchema)).toEqual({
+        ...{ ...said, ...neutral, webFetchRequests: 0, codeExecutionRequests: 0 },
+      });
+      expect(CallSchema.parse(said)).toMatchObject(neutral);
+    });
+
+    test("a batch's results belong to who made it, however long ago and whoever fetched them", async () => {
+      const made = makeCall({
+        ...{ startedAt: new Date(Date.now() - 3 * HOUR - 5_000).toISOString(), endpoint: "/v1/messages/batches" },
+        ...{ agent: "maker", agentSource: "key", agentKeyId: KEY_A, label: "nightly", userId: "u-1" },
+        ...{ batchId: "msgbatch_made", serviceTier: null, costNanoUsd: 0 },
+      });
+      await record([made]);
+      const startedAt = new Date(Date.now() - 3 * HOUR).toISOString();
+      const result = (batchId: string) =>
+        makeCall({
+          ...{ startedAt, batchId, serviceTier: "batch", agent: "fetcher", agentSource: "key", agentKeyId: KEY_B },
+          ...{ session: "s", client: "curl/8" },
+        });
+      const [mine, other, plain] = [result("msgbatch_made"), result("msgbatch_unheard"), makeCall()];
+      expect(await record([mine, other, plain])).toEqual({ inserted: 3 });
+      const { agent, agentSource, agentKeyId, session, client, label, userId, clientAgent } = made;
+      const maker = { agent, agentSource, agentKeyId, session, client, label, userId, clientAgent };
+      const stored = (call: CallRecord) => open().database.call("calls_get", { call_id: call.id }, CallSchema);
+      expect(await stored(mine)).toEqual({ ...mine, ...maker });
+      expect(await stored(other)).toEqual(other);
+      expect(await stored(plain)).toEqual(plain);
     });
 
     test("a batch with one bad row is refused whole, as the caller's fault", async () => {
@@ -245,6 +284,11 @@ export function usageSuite(open: Open): void {
       [{ cacheHit: true }, (call) => call.cacheHit],
       [{ cacheHit: false, agent: "writer" }, (call) => !call.cacheHit && call.agent === "writer"],
       [{ pool: "claude-haiku-4-5" }, (call) => call.pool === "claude-haiku-4-5"],
+      [{ client: "claude-cli/2.1.330" }, (call) => call.client === "claude-cli/2.1.330"],
+      [{ agentKeyId: KEY_A }, (call) => call.agentKeyId === KEY_A],
+      [{ label: "crawler", agent: "writer" }, (call) => call.label === "crawler" && call.agent === "writer"],
+      [{ userId: "customer-9" }, (call) => call.userId === "customer-9"],
+      [{ errorCode: "headroom_budget" }, (call) => call.errorCode === "headroom_budget"],
       [{ agent: "nobody" }, () => false],
       [{ requestId: "req_none" }, () => false],
     ];

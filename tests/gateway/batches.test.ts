@@ -198,6 +198,52 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(new Set(keysOf(first)).size).toBe(7);
   });
 
+  test.each([null, "gzip", "zstd"])(
+    "results belong to the agent that made the batch (%s), not to who fetches them",
+    async (coding) => {
+      const keys = new Map([
+        ["hr_maker", { id: "01935f00-0000-7000-8000-00000000000a", name: "maker" }],
+        ["hr_fetcher", { id: "01935f00-0000-7000-8000-00000000000b", name: "fetcher" }],
+      ]);
+      const pack =
+        coding === "gzip" ? zlib.gzipSync : coding === "zstd" ? zlib.zstdCompressSync : (text: string) => text;
+      const agentKeys = { find: (secret: string) => keys.get(secret) ?? null };
+      const { url, records } = await open(
+        (res, received) => {
+          if (received.method !== "POST") return results(res, received, LINES.join(""));
+          res.writeHead(200, { "content-type": "application/json", ...(coding && { "content-encoding": coding }) });
+          res.end(pack(batch(null)));
+        },
+        { agentKeys },
+      );
+      const made = await fetch(`${url}/v1/messages/batches`, {
+        ...{ method: "POST", body: "{}", headers: { "x-api-key": "hr_maker", "x-headroom-agent": "nightly" } },
+      });
+      expect(await made.text()).toBe(batch(null));
+      await get(`${url}/v1/messages/batches/msgbatch_1/results`, { "x-api-key": "hr_fetcher" });
+      const calls = await records.atLeast(9);
+      const rows = calls.filter(({ serviceTier }) => serviceTier === "batch");
+      expect(rows).toHaveLength(7);
+      for (const row of rows) {
+        expect(row).toMatchObject({ agent: "maker", agentKeyId: keys.get("hr_maker")?.id, label: "nightly" });
+      }
+      expect(rows.map(({ batchId }) => batchId)).toEqual(rows.map(() => "msgbatch_1"));
+      expect(calls.filter(({ serviceTier }) => serviceTier === null)).toMatchObject([
+        { agent: "maker", endpoint: "/v1/messages/batches", batchId: "msgbatch_1", costNanoUsd: 0 },
+        { agent: "fetcher", method: "GET", batchId: null },
+      ]);
+    },
+  );
+
+  test("a batch that could not be made is nobody's", async () => {
+    const { url, records } = await open((res) => {
+      res.writeHead(400, { "content-type": "application/json" });
+      res.end(batch(null));
+    });
+    await (await fetch(`${url}/v1/messages/batches`, { method: "POST", body: "{}" })).text();
+    expect(await records.only()).toMatchObject({ outcome: "refused", batchId: null });
+  });
+
   test("a batch that this process never heard of is asked for, with the caller's own way in", async () => {
     const { url, records, upstream } = await open((res, received) => results(res, received, LINES.join("")));
     const headers = { authorization: `Bearer ${AGENT_KEY}`, "anthropic-version": "2026-10-21", range: "bytes=0-" };

@@ -110,6 +110,24 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(record.agentKeyId).toBeNull();
   });
 
+  test("all that a call says of who makes it is kept, whoever it is taken for", async () => {
+    const said = {
+      "x-headroom-agent": " crawler\u00ad 7 ",
+      "x-claude-code-agent-id": "agent-3",
+      "user-agent": "claude-cli/2.1.330",
+    };
+    const claims = { label: "crawler 7", clientAgent: "agent-3", client: "claude-cli/2.1.330" };
+    const user = { metadata: { user_id: `customer-9${"x".repeat(300)}` } };
+    const keyed = await call({ ...said, "x-api-key": AGENT_KEY }, {}, user);
+    const userId = `customer-9${"x".repeat(190)}`;
+    expect(keyed.record).toMatchObject({ agent: "night-batch", agentSource: "key", ...claims, userId });
+    expect(keyed.seen?.headers).toMatchObject({ "x-claude-code-agent-id": "agent-3" });
+    const disbelieved = await call(said, { believeLabels: false });
+    expect(disbelieved.record).toMatchObject({ agent: "Claude Code", ...claims, userId: null });
+    const silent = await call({ "user-agent": "curl/8.5.0" });
+    expect(silent.record).toMatchObject({ label: null, userId: null, clientAgent: null });
+  });
+
   test("a label is not believed where that is not allowed", async () => {
     const { record } = await call(
       { "x-headroom-agent": "payroll", "user-agent": "curl/8.5.0" },

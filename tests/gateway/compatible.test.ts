@@ -64,9 +64,20 @@ describe.each(DOORS)("through the %s door", (door) => {
     const whole = { streamed: true, outcome: "succeeded", stopReason: "stop", model: "claude-opus-5-5" };
     expect(counted.record).toMatchObject({ ...whole, inputTokens: 1000, outputTokens: 50, costNanoUsd: 5_000_000 });
     const silent = await meter(CHAT, start + end + done, { type });
-    expect(silent.record).toMatchObject({ ...whole, inputTokens: 0, costNanoUsd: null });
+    expect(silent.record).toMatchObject({ ...whole, inputTokens: 0, outputTokens: 1, costNanoUsd: null });
     const cut = await meter(CHAT, start, { type });
-    expect(cut.record).toMatchObject({ outcome: "partial", costNanoUsd: null });
+    expect(cut.record).toMatchObject({ outcome: "partial", outputTokens: 1, costNanoUsd: null });
+  });
+
+  test("output that nobody counted is estimated by what was produced: text, and the arguments of tool calls", async () => {
+    const type = "text/event-stream";
+    const tool = { index: 0, id: "t", function: { name: "look", arguments: "x".repeat(60) } };
+    const parts = [{ role: "assistant", content: "" }, { content: "é".repeat(16) }, { tool_calls: [tool] }];
+    const cut = await meter(CHAT, parts.map((delta) => chunk(choice(delta))).join(""), { type });
+    expect(cut.record).toMatchObject({ outcome: "partial", inputTokens: 0, outputTokens: 30, costNanoUsd: null });
+    const plain = JSON.stringify({ completion: "x".repeat(320), stop_reason: "stop_sequence", model: "claude-opus-5" });
+    const { record } = await meter("/v1/complete", plain);
+    expect(record).toMatchObject({ outcome: "succeeded", outputTokens: 100, costNanoUsd: null });
   });
 
   test("an error in the midst of a chat stream is told by its type", async () => {

@@ -27,11 +27,12 @@ describe.each(DOORS)("through the %s door", (door) => {
     output_tokens: 50,
     service_tier: "standard",
     inference_geo: "us",
-    server_tool_use: { web_search_requests: 2, web_fetch_requests: 9 },
+    server_tool_use: { web_search_requests: 2, web_fetch_requests: 9, code_execution_requests: 3 },
   };
   const counted = {
     ...{ inputTokens: 10, cacheWriteTokens: 300, cacheWrite5mTokens: 100, cacheWrite1hTokens: 200 },
-    ...{ cacheReadTokens: 4000, outputTokens: 50, webSearchRequests: 2 },
+    ...{ cacheReadTokens: 4000, outputTokens: 50 },
+    ...{ webSearchRequests: 2, webFetchRequests: 9, codeExecutionRequests: 3 },
     ...{ serviceTier: "standard", inferenceGeo: "us", stopReason: "end_turn" },
     costNanoUsd: ((10 * 4_000 + 100 * 5_000 + 200 * 8_000 + 4000 * 200 + 50 * 20_000) * 11) / 10 + 20_000_000,
   };

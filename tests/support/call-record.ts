@@ -12,6 +12,9 @@ export function callRecord(change: Partial<CallRecord> = {}): CallRecord {
     agentKeyId: null,
     session: null,
     client: "Anthropic/JS 1.12.0",
+    label: null,
+    userId: null,
+    clientAgent: null,
     upstream: "default",
     pool: "opus-5.5",
     lane: "standard",
@@ -26,6 +29,8 @@ export function callRecord(change: Partial<CallRecord> = {}): CallRecord {
     errorCode: null,
     ...NO_TOKENS,
     webSearchRequests: 0,
+    webFetchRequests: 0,
+    codeExecutionRequests: 0,
     costNanoUsd: 0,
     rateLimitHeaders: {},
     latencyMs: 1200,
@@ -39,6 +44,7 @@ export function callRecord(change: Partial<CallRecord> = {}): CallRecord {
     inferenceGeo: null,
     requestId: "req_1",
     cacheHit: false,
+    batchId: null,
     ...change,
   };
 }

@@ -258,6 +258,9 @@ export class OverviewSource {
       agentKeyId: null,
       session: null,
       client: "Anthropic/JS 1.12.0",
+      label: null,
+      userId: null,
+      clientAgent: null,
       upstream: "default",
       pool: plan.pool,
       lane: "standard",
@@ -277,6 +280,8 @@ export class OverviewSource {
       cacheReadTokens: refused ? 0 : Math.round(pick("read") ** 2 * 90_000),
       outputTokens: refused ? 0 : Math.round(30 + pick("output") * 1_800),
       webSearchRequests: 0,
+      webFetchRequests: 0,
+      codeExecutionRequests: 0,
       costNanoUsd: refused ? 0 : Math.round(pick("cost") * 300_000_000),
       rateLimitHeaders: {},
       latencyMs,
@@ -290,6 +295,7 @@ export class OverviewSource {
       inferenceGeo: null,
       requestId: `req_${id.slice(-12)}`,
       cacheHit: false,
+      batchId: null,
     };
   }
 
