@@ -9,8 +9,8 @@ import { BatchResultsMeter } from "./batch-results-meter.ts";
 import type { CachePass } from "./cache-pass.ts";
 import { CallBook } from "./call-book.ts";
 import type { Ending } from "./call-record.ts";
+import { chooseMeter } from "./choose-meter.ts";
 import { CollectedBody } from "./collected-body.ts";
-import { CompatibleMeter, CompatibleStreamMeter } from "./compatible-meter.ts";
 import type { GatewayContext } from "./context.ts";
 import { judgeCredential } from "./credential.ts";
 import { createDecoder, decodeWhole, LateDecoder, type Passage } from "./decoder.ts";
@@ -18,7 +18,7 @@ import { Departure } from "./departure.ts";
 import { answersWithBatch, batchIdOf, type Endpoint, isModelCall, readEndpoint } from "./endpoint.ts";
 import { HeldAnswer } from "./held-answer.ts";
 import { withoutFraming } from "./hop-by-hop.ts";
-import { ErrorMeter, MessageMeter, type Meter, NO_METER, StreamMeter } from "./meter.ts";
+import { type Meter, NO_METER, StreamMeter } from "./meter.ts";
 import { type OwnAnswer, ownAnswers, renderOwnAnswer } from "./own-answer.ts";
 import { Replay } from "./replay.ts";
 import { type RequestHeaders, readRequestHeaders } from "./request-headers.ts";
@@ -210,7 +210,11 @@ export class Exchange implements ClientEvents, ResponseHandler {
     this.#answerLength = answer.contentLength;
     const observed = this.#book.answered(status, answer);
     this.#cache?.began(status, reason, answer);
-    const meter = this.#chooseMeter(status, answer.isEventStream);
+    const { method } = this.#arrival;
+    const { kind } = this.#endpoint;
+    const meter = chooseMeter({ method, kind, status, isEventStream: answer.isEventStream }, () =>
+      this.#book.resultsMeter(),
+    );
     this.#meter(meter, answer.contentEncoding);
     if (status < 400) {
       const isCountedFirst = meter instanceof StreamMeter && this.#book.meter === meter;
@@ -316,22 +320,6 @@ export class Exchange implements ClientEvents, ResponseHandler {
 
   #isWhole(): boolean {
     return !this.#book.meter.lacksEnd();
-  }
-
-  #chooseMeter(status: number, isEventStream: boolean): Meter {
-    if (this.#arrival.method === "HEAD") return NO_METER;
-    if (status >= 400) return new ErrorMeter();
-    switch (this.#endpoint.kind) {
-      case "messages":
-        return isEventStream ? new StreamMeter() : new MessageMeter();
-      case "chat":
-      case "complete":
-        return isEventStream ? new CompatibleStreamMeter() : new CompatibleMeter();
-      case "batch_results":
-        return this.#book.resultsMeter();
-      default:
-        return NO_METER;
-    }
   }
 
   #meter(meter: Meter, encoding: string | null): void {
