@@ -27,6 +27,7 @@ NAME is an agent's name or id. Settings ("none" takes one away again):
   --cache SECONDS        answer calls that repeat one of temperature 0 from memory, for so long after it
   --class CLASS          class of calls that ask for none: ${CLASSES.join(", ")}
   --max-class CLASS      highest class that its calls may ask for
+  --max-wait SECONDS     the longest that its calls wait for room, whatever they ask for
   --disable, --enable    refuse its calls for a while, and take them again
 
   --url URL              where Headroom listens (default from HOST and PORT)
@@ -107,7 +108,7 @@ function read(args: readonly string[]) {
       options: {
         ...{ rename: text, models: text, rpm: text, "input-tpm": text, "output-tpm": text },
         ...{ "daily-budget": text, "monthly-budget": text, class: text, "max-class": text, "overlap-hours": text },
-        cache: text,
+        ...{ cache: text, "max-wait": text },
         ...{ disable: flag, enable: flag, json: flag, help: { ...flag, short: "h" }, url: text },
       },
     });
@@ -129,6 +130,7 @@ function settingsOf(values: Values): Omit<AgentChange, "name"> {
   take("dailyBudgetNanoUsd", values["daily-budget"], (text) => nanoOf("daily-budget", text));
   take("monthlyBudgetNanoUsd", values["monthly-budget"], (text) => nanoOf("monthly-budget", text));
   take("responseCacheS", values.cache, (text) => numberOf("cache", text));
+  take("maxWaitS", values["max-wait"], (text) => numberOf("max-wait", text));
   take("defaultClass", values.class, (text) => text);
   take("maxClass", values["max-class"], (text) => text);
   if (values.disable && values.enable) throw wrong("--disable and --enable exclude each other.");

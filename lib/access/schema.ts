@@ -16,6 +16,8 @@ const budget = z
   .nullable();
 /** The longest time for which an answer may be kept. */
 export const MAX_RESPONSE_CACHE_S = 86_400;
+/** No call waits longer. */
+const MAX_WAIT_S = 540;
 const modelPattern = z.string().regex(/^[\w.:@/-]{1,199}\*?$|^\*$/, "a model's id, or the beginning of one and a *");
 
 /** What an agent may do and use. Every field has a default: an agent without settings is bound by nothing. */
@@ -42,6 +44,12 @@ export const AgentSettings = z.object({
     .min(1, "must be at least 1 second; null means no cache")
     .max(MAX_RESPONSE_CACHE_S, `must be at most ${MAX_RESPONSE_CACHE_S} seconds, which is a day`)
     .nullable(),
+  /** The longest in seconds that its calls wait for room, whatever they ask for. Null: as long as their class may. */
+  maxWaitS: z
+    .number()
+    .positive("must be above 0 seconds; null means as long as the class may")
+    .max(MAX_WAIT_S, `must be at most ${MAX_WAIT_S} seconds: clients give up after ten minutes`)
+    .nullable(),
 });
 export type AgentSettings = z.infer<typeof AgentSettings>;
 
@@ -56,6 +64,7 @@ export const DEFAULT_AGENT_SETTINGS: AgentSettings = {
   dailyBudgetNanoUsd: null,
   monthlyBudgetNanoUsd: null,
   responseCacheS: null,
+  maxWaitS: null,
 };
 
 const AgentSettingsChange = AgentSettings.partial();

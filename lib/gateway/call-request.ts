@@ -85,11 +85,13 @@ export class CallRequest {
     return this.#lane;
   }
 
-  /** `x-headroom-deadline-ms` in seconds, where it is believed. */
+  /** `x-headroom-deadline-ms` in seconds, where it is believed, within what the agent's settings allow; null for none. */
   get deadlineS(): number | null {
     const { deadlineMs } = this.headers;
-    const deadlineS = this.#isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
-    return Number.isFinite(deadlineS) && deadlineS > 0 ? deadlineS : null;
+    const askedS = this.#isBelieved && deadlineMs !== null ? Number(deadlineMs) / 1000 : Number.NaN;
+    const mostS = this.#agentKey?.settings?.maxWaitS ?? null;
+    if (!Number.isFinite(askedS) || askedS <= 0) return mostS;
+    return mostS === null ? askedS : Math.min(askedS, mostS);
   }
 
   /**

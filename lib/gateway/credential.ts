@@ -7,7 +7,7 @@ import type { OwnCredential } from "./upstream-set.ts";
 export type AgentKey = {
   id: string;
   name: string;
-  settings?: Pick<AgentSettings, "maxClass" | "defaultClass" | "responseCacheS">;
+  settings?: Pick<AgentSettings, "maxClass" | "defaultClass" | "responseCacheS" | "maxWaitS">;
 };
 
 /**

@@ -260,13 +260,15 @@ test("the command line makes, shows, changes, rotates and revokes agents", async
     "low",
     "--cache",
     "600",
+    "--max-wait",
+    "30",
   );
   const secret = keyIn(said);
   expect(said).toContain(`ANTHROPIC_BASE_URL=${url} ANTHROPIC_AUTH_TOKEN=${secret}`);
   expect(access.agentKeys.find(secret)?.settings).toMatchObject({
     ...{ allowedModels: ["claude-haiku-*", "claude-opus-5-5"], requestsPerMinute: 1_000 },
     ...{ dailyBudgetNanoUsd: 2_500_000_000, monthlyBudgetNanoUsd: null, defaultClass: "low" },
-    responseCacheS: 600,
+    ...{ responseCacheS: 600, maxWaitS: 30 },
   });
   const listed = await command("list");
   expect(listed).toMatch(/^NAME +STATE +KEYS/);

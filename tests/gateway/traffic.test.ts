@@ -1,11 +1,12 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { afterEach, describe, expect, test } from "vitest";
+import { DEFAULT_AGENT_SETTINGS } from "../../lib/access/schema.ts";
 import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
 import { systemClock } from "../../lib/kit/clock.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
-import { type Door, type OpenDoor, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
+import { AGENT_KEY, AGENT_KEY_ID, type Door, type OpenDoor, openDoor, UNLIKE_DOORS } from "../support/gateway.ts";
 
 const MODEL = "claude-opus-5-5";
 const POOL = "opus-5.5";
@@ -129,6 +130,25 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     expect(refused[0]?.headers?.get("retry-after")).toMatch(/^\d+$/);
     expect(refusedUpstream(simulator)).toBe(0);
     expect(gateway.records.calls.filter(({ refusal }) => refusal === "shed")).toHaveLength(refused.length);
+  });
+
+  test("an agent's calls wait no longer than its settings let them, whatever they ask for", async () => {
+    const { simulator, desk, call } = await start(door, { ...ROOMY, requests: 60 });
+    await Promise.all(Array.from({ length: 57 }, () => call()));
+    const settings = { ...DEFAULT_AGENT_SETTINGS, maxWaitS: 0.3 };
+    const agentKeys = { find: () => ({ id: AGENT_KEY_ID, name: "hasty", settings }) };
+    const gateway = await openDoor(door, simulator.url, { traffic: desk, agentKeys, apiKey: "sk-ant-test" });
+    const client = new Anthropic({ baseURL: gateway.url, apiKey: AGENT_KEY, maxRetries: 0 });
+    const request = { model: MODEL, max_tokens: 50, messages: [{ role: "user" as const, content: "hi" }] };
+    const ask = (headers: Record<string, string>) =>
+      client.messages.create(request, { headers }).catch((error) => error);
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => ask(index % 2 ? { "x-headroom-deadline-ms": "60000" } : {})),
+    );
+    await gateway.close();
+    const refused = answers.filter((answer) => answer instanceof Anthropic.RateLimitError);
+    expect(refused.length).toBeGreaterThan(6);
+    expect(refused.every(({ headers }) => headers?.get("x-headroom-shed") === "deadline")).toBe(true);
   });
 
   test("a caller that leaves the queue frees its place", async () => {
