@@ -18,6 +18,9 @@ const Deterministic = z.object({
   container: z.null().optional(),
 });
 
+/** An image or document that the API fetches may be another the next time. Within a string the quotes are escaped. */
+const FETCHED = /"type"\s*:\s*"url"/;
+
 /**
  * For how many seconds a call's answer may be kept, and how old an answer it may be given; null where it wants neither.
  * `x-headroom-cache` goes before the agent's setting, and what is neither seconds nor "off" is passed over.
@@ -32,7 +35,9 @@ export function cacheLifetimeS(asked: string | null, settingS: number | null): n
 
 /** Reads only what decides; a body that does not parse the upstream refuses, and refusals are not kept. */
 export function isDeterministic(body: CollectedBody): boolean {
-  const found = findTopLevelValues(body.whole(), KEYS);
+  const whole = body.whole();
+  if (FETCHED.test(whole.toString("latin1"))) return false;
+  const found = findTopLevelValues(whole, KEYS);
   const values = [...found].map(([key, json]): [string, unknown] => {
     const value = parseValue(json);
     return [key, value === undefined ? "unreadable" : value];

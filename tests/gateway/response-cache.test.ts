@@ -207,6 +207,15 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     ["a tool of a known type", { ...ASK, tools: [{ type: "bash_20250124", name: "bash" }] }],
     ["tools that are none", { ...ASK, tools: ["bash"] }],
     ["MCP servers", { ...ASK, mcp_servers: [{ type: "url", url: "https://example.com", name: "x" }] }],
+    [
+      "an image that the API fetches",
+      {
+        ...ASK,
+        messages: [
+          { role: "user", content: [{ type: "image", source: { type: "url", url: "https://example.com/now.png" } }] },
+        ],
+      },
+    ],
     ["a container", { ...ASK, container: "container_1" }],
     ["a second temperature", `{"temperature":0,"model":"claude-opus-5-5","temperature":1}`],
     ["no JSON", "temperature: 0"],
@@ -227,6 +236,7 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
         ],
       },
     ],
+    ["such an image quoted in its text", { ...ASK, messages: [{ role: "user", content: '{"type":"url"}' }] }],
     ["nothing in its lists", { ...ASK, tools: [], mcp_servers: [], container: null }],
     ["temperature 0.0 and a long prompt", `{"messages":["${"é".repeat(300_000)}"],"temperature":0.0}`],
   ])("a call with %s is answered from memory the second time", async (_, body) => {
