@@ -141,8 +141,9 @@ export class Departure {
 
   /** The call goes again in the queue of its own organisation, where that can help. */
   #moveAfter({ status }: UpstreamRefusal): boolean {
+    const mayTryElse = this.#pass?.mayTryElse ?? false;
     this.#pass?.leave();
-    if (this.#own === null || (status !== 429 && status !== 529)) return false;
+    if (this.#own === null || !mayTryElse || (status !== 429 && status !== 529)) return false;
     this.#route = this.#call.context.upstreams.ownRoute(this.#own);
     this.#enter(this.#bytes, null);
     return true;

@@ -50,7 +50,7 @@ describe.each(DOORS)("through the %s door", (door) => {
     const stranger = () => call("sk-ant-stranger");
     /** Of requests, at the operator's ledger. */
     const limit = () => desk.snapshot().ledgers.find((ledger) => ledger.upstream === "anthropic")?.levels[0]?.limit;
-    return { ours, stranger, limit };
+    return { ours, stranger, limit, desk };
   }
 
   test.each([
@@ -77,6 +77,14 @@ describe.each(DOORS)("through the %s door", (door) => {
     expect(answer.headers.get("x-headroom-upstream")).toBe("org org-thei");
     expect(limit()).toBe(1_000);
     expect((await ours()).status).toBe(200);
+  });
+
+  test("what is refused where nothing is held goes to its caller as it came", async () => {
+    const theirs = { "anthropic-organization-id": "org-theirs", ...limits(5, 0), "retry-after": "1" };
+    const { ours, stranger, desk } = await open((res) => refuse(res, 429, null, theirs));
+    desk.setModes("observe", {});
+    expect((await ours()).status).toBe(200);
+    expect((await stranger()).status).toBe(429);
   });
 
   test("one that is refused for its own limits waits for them in a queue of its own", async () => {
