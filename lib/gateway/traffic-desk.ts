@@ -7,6 +7,7 @@ import type { Explanation, TrafficMode, TrafficSnapshot } from "../traffic/schem
 import type { Shed } from "../traffic/shed.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
 import type { TrafficController } from "../traffic/traffic-controller.ts";
+import type { ExpectedLimits } from "../traffic/upstreams.ts";
 import type { ActualUse, InputUse } from "../traffic/use.ts";
 
 /** A call that waits for its turn. It may be told to go more than once: an upstream that refused is asked again. */
@@ -14,11 +15,6 @@ export type Waiter = {
   go(explanation: Explanation): void;
   shed(refusal: Shed, explanation: Explanation | null): void;
 };
-
-/** Limits by limiter that are known of a place before any answer came from there. */
-export type ExpectedLimits = (
-  place: Parameters<TrafficController["expectLimits"]>[0],
-) => Parameters<TrafficController["expectLimits"]>[1];
 
 /** Faults, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
 const MAX_FAULT_ATTEMPTS = 3;
@@ -33,10 +29,8 @@ const SHORTEST_TIMER_MS = 1;
 export class TrafficDesk {
   readonly controller: TrafficController;
   readonly #clock: Clock;
-  readonly #expected: ExpectedLimits;
   readonly #waiters = new Beside<Waiter>();
   readonly #attempts = new Map<number, number>();
-  readonly #places = new Set<string>();
   readonly #groups = new Map<string, readonly string[]>();
   /** Upstreams that have answered at least once. One that never did has a wrong address, it is not down. */
   readonly #answered = new Set<string>();
@@ -47,7 +41,7 @@ export class TrafficDesk {
   constructor(options: { controller: TrafficController; clock: Clock; expected?: ExpectedLimits }) {
     this.controller = options.controller;
     this.#clock = options.clock;
-    this.#expected = options.expected ?? (() => ({}));
+    if (options.expected) options.controller.expectLimits(options.expected);
   }
 
   /** Names the upstreams that serve a group together; a group that was never named is its one upstream. */
@@ -59,7 +53,6 @@ export class TrafficDesk {
 
   /** Takes a call in; its ticket, or null when it was refused at once. Pump after it. */
   arrive(call: TrafficCall, waiter: Waiter): number | null {
-    this.#expect(call);
     const arrival = this.controller.arrive(call, this.#now());
     if (arrival.admitted === false) {
       waiter.shed(arrival, null);
@@ -161,16 +154,6 @@ export class TrafficDesk {
       const waiter = this.#waiters.get(id);
       this.#forget(id);
       waiter?.shed(refusal, explanation);
-    }
-  }
-
-  #expect({ group, pool, lane }: TrafficCall): void {
-    for (const upstream of this.#groups.get(group) ?? [group]) {
-      const key = `${upstream}/${pool}/${lane}`;
-      if (this.#places.has(key)) continue;
-      this.#places.add(key);
-      const place = { upstream, pool, lane };
-      this.controller.expectLimits(place, this.#expected(place), this.#now());
     }
   }
 

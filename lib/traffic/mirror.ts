@@ -10,10 +10,13 @@ import { type OpenStream, OpenStreams } from "./open-streams.ts";
 import { Ramp } from "./ramp.ts";
 import { Reserves } from "./reserves.ts";
 import type { HeldBy, LedgerState, TrafficClass } from "./schema.ts";
+import { type KnownLimits, UntoldLimits } from "./untold-limits.ts";
 
 /** Sends that may be unanswered while nothing is known of the limits. */
 const PROBES = 3;
 const MAX_WINDOW = 1_000;
+/** Where limits are expected, each silence of so long lets one more go: who is refused hears of it sooner. */
+const SILENCE_S = 2;
 /** The share of a bucket below which the mirror may be wrong by all that is left: only critical and owed calls go so deep. */
 const NEARLY_EMPTY = 0.1;
 
@@ -42,17 +45,24 @@ export class Mirror {
   usedS: number;
   readonly #observer: HeaderObserver;
   readonly #caution = new Caution();
+  readonly #untold: UntoldLimits;
   #heardS: number;
   #pausedUntilS = Number.NEGATIVE_INFINITY;
+  #sentS = Number.NEGATIVE_INFINITY;
   #unanswered = 0;
   /** Unanswered sends allowed at an upstream that tells no limits: one more for each answer, a third less for a 429. */
   #window = PROBES;
 
-  constructor(place: { upstream: string; pool: string; lane: Lane }, learnsDrift: boolean, nowS: number) {
+  constructor(
+    place: { upstream: string; pool: string; lane: Lane },
+    options: { learnsDrift: boolean; expected: KnownLimits },
+    nowS: number,
+  ) {
     this.upstream = place.upstream;
     this.pool = place.pool;
     this.lane = place.lane;
     this.ledger = new Ledger(nowS);
+    this.#untold = new UntoldLimits(this.ledger, options.expected);
     this.streams = new OpenStreams(this.ledger);
     this.reserves = new Reserves(this.ledger, nowS);
     this.ramp = new Ramp(nowS);
@@ -60,7 +70,7 @@ export class Mirror {
     this.#heardS = nowS;
     const onTakenUnseen = (dimension: Dimension, amount: number) =>
       this.reserves.takenUnseen(dimension, amount, this.#heardS);
-    this.#observer = new HeaderObserver(this.ledger, { learnsDrift, onTakenUnseen }, nowS);
+    this.#observer = new HeaderObserver(this.ledger, { learnsDrift: options.learnsDrift, onTakenUnseen }, nowS);
   }
 
   tick(nowS: number): void {
@@ -77,7 +87,7 @@ export class Mirror {
     nowS: number,
   ): Held | null {
     if (nowS < this.#pausedUntilS) return held("pause", this.#pausedUntilS - nowS);
-    if (!this.ledger.known) return this.#unanswered < this.#window ? null : held("probing", 1);
+    if (!this.ledger.known) return this.#mayProbe(nowS) ? null : held("probing", 1);
     const { ledger, streams, reserves } = this;
     const seconds = this.#seconds(demand);
     if (demand.class !== 0 && !this.ramp.allows(seconds)) return held("ramp", seconds / this.ramp.rate);
@@ -103,6 +113,7 @@ export class Mirror {
     const { ledger, streams } = this;
     const { demand } = call;
     this.usedS = nowS;
+    this.#sentS = nowS;
     this.#unanswered += 1;
     ledger.refill(nowS);
     ledger.take(REQ, 1);
@@ -127,8 +138,10 @@ export class Mirror {
     if (sending.stream.firstByteS === null) sending.stream.firstByteS = nowS;
     this.#settleInput(sending, countedInput);
     this.streams.renew(sending.stream, nowS);
-    if (!sending.hasHead) this.#observe(readings, sending, nowS);
+    if (sending.hasHead) return;
     sending.hasHead = true;
+    this.#observe(readings, sending, nowS);
+    this.#untold.answered();
   }
 
   end(sending: Sending, actual: { countedInput: number | null; output: number | null }, nowS: number): void {
@@ -183,6 +196,11 @@ export class Mirror {
       rampRate: this.ramp.isOn ? this.ramp.rate : null,
       pausedForS: this.pausedForS(nowS),
     };
+  }
+
+  /** Whether a call may go to an upstream whose limits are to be learnt from its answer. */
+  #mayProbe(nowS: number): boolean {
+    return this.#unanswered < this.#window || (this.#untold.some && nowS >= this.#sentS + SILENCE_S);
   }
 
   /** What there seems to be room for goes in turn where there may be none. */

@@ -2,7 +2,7 @@ import { getPool, type Lane } from "../anthropic/pools.ts";
 import { Register } from "../kit/register.ts";
 import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
-import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
+import type { LimitReadings } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
 import { Modes } from "./modes.ts";
 import { PoolTraffic } from "./pool-traffic.ts";
@@ -12,7 +12,7 @@ import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import { sendUnheld } from "./send-unheld.ts";
 import type { Shed } from "./shed.ts";
 import { issueTicket, type Ticket, type TrafficCall } from "./ticket.ts";
-import { Upstreams } from "./upstreams.ts";
+import { type ExpectedLimits, Upstreams } from "./upstreams.ts";
 import { type ActualUse, type InputUse, UNKNOWN_USE } from "./use.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
@@ -81,17 +81,12 @@ export class TrafficController {
     for (const pool of this.#waiting) if (pool.mode !== "enforce") this.#letGo(pool, nowS);
   }
 
-  /** Limits known from elsewhere, such as an operator or the last run: until headers say more, their buckets are full. */
-  expectLimits(
-    place: { upstream: string; pool: string; lane: Lane },
-    limits: Partial<Record<keyof LimitReadings, number>>,
-    nowS: number,
-  ): void {
-    const { ledger } = this.#upstreams.mirror(place, nowS);
-    for (const dimension of DIMENSIONS) {
-      const limit = limits[limiterOf(dimension)];
-      if (limit !== undefined && limit > 0) ledger.setLimit(dimension, limit, limit);
-    }
+  /**
+   * Where limits are known from before an upstream's first answer. They measure shares and costs; how much room there is
+   * only an answer tells, so until the first one comes three calls at a time go to ask.
+   */
+  expectLimits(expected: ExpectedLimits): void {
+    this.#upstreams.expected = expected;
   }
 
   /** Whether an upstream did well when it was last asked: for calls that are not held, and so not tried again. */

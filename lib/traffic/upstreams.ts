@@ -1,9 +1,13 @@
 import type { Lane } from "../anthropic/pools.ts";
 import { Mirror } from "./mirror.ts";
+import type { KnownLimits } from "./untold-limits.ts";
 import type { Candidate } from "./upstream-choice.ts";
 import { UpstreamGate } from "./upstream-gate.ts";
 
-type Place = { upstream: string; pool: string; lane: Lane };
+export type Place = { upstream: string; pool: string; lane: Lane };
+
+/** The limits of a place by what is known before it has answered: published, stored or configured. */
+export type ExpectedLimits = (place: Place) => KnownLimits;
 
 /** After an outage calls go out at half the limit at first. */
 const RESTART_RATE = 0.5;
@@ -11,6 +15,8 @@ const RESTART_HOLD_S = 60;
 
 /** The upstreams, their groups, and a mirror for each pool and lane that was met at one. */
 export class Upstreams {
+  /** Asked whenever a mirror is made, and so again where one was forgotten. */
+  expected: ExpectedLimits = () => ({});
   readonly #learnsDrift: boolean;
   readonly #groups = new Map<string, readonly string[]>();
   readonly #mirrors = new Map<string, Mirror>();
@@ -37,7 +43,7 @@ export class Upstreams {
     const key = `${place.upstream}/${place.pool}/${place.lane}`;
     let mirror = this.#mirrors.get(key);
     if (!mirror) {
-      mirror = new Mirror(place, this.#learnsDrift, nowS);
+      mirror = new Mirror(place, { learnsDrift: this.#learnsDrift, expected: this.expected(place) }, nowS);
       this.#mirrors.set(key, mirror);
     }
     return mirror;

@@ -22,12 +22,13 @@ afterEach(async () => {
 type Limits = { requests: number; input_tokens: number; output_tokens: number };
 const ROOMY: Limits = { requests: 10_000, input_tokens: 10_000_000, output_tokens: 2_000_000 };
 
-async function start(door: Door, limits: Limits = ROOMY, options: Parameters<typeof startSimulator>[0] = {}) {
-  const simulator = await startSimulator({ limits: { [POOL]: limits }, ...options });
+/** `expected` are the limits that are known before the first answer: the simulator's own, or what it is thought to have. */
+async function start(door: Door, limits: Limits = ROOMY, expected = limits) {
+  const simulator = await startSimulator({ limits: { [POOL]: limits } });
   const desk = new TrafficDesk({
     controller: new TrafficController({ random: () => 0.5 }),
     clock: systemClock,
-    expected: () => limits,
+    expected: () => expected,
   });
   const gateway = await openDoor(door, simulator.url, { traffic: desk, believeLabels: true });
   open = { simulator, gateway, desk };
@@ -53,6 +54,18 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     const [longest] = [...gateway.records.calls].sort((a, b) => b.waitMs - a.waitMs);
     expect(longest?.waitMs).toBeGreaterThan(0);
     expect(longest?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
+  });
+
+  test("calls that come before the first answer wait for it, where the limits are lower than was thought", async () => {
+    const { simulator, desk, call } = await start(door, { ...ROOMY, requests: 50 }, ROOMY);
+    const gone = new AbortController();
+    const slow = { "x-simulator-first-token-ms": "300" };
+    const calls = Array.from({ length: 100 }, () => call(slow, false, gone.signal).catch(() => null));
+    await expect.poll(() => simulator.ledger.entries.length).toBeGreaterThan(40);
+    await expect.poll(() => desk.snapshot().open).toBe(0);
+    gone.abort();
+    await Promise.all(calls);
+    expect(refusedUpstream(simulator)).toBe(0);
   });
 
   test("an upstream's 429 is never the client's: the call goes again when there is room", async () => {
