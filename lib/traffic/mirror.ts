@@ -50,7 +50,7 @@ export class Mirror {
   #pausedUntilS = Number.NEGATIVE_INFINITY;
   #sentS = Number.NEGATIVE_INFINITY;
   #unanswered = 0;
-  /** Unanswered sends allowed at an upstream that tells no limits: one more for each answer, a third less for a 429. */
+  /** Unanswered sends allowed at an upstream that tells no limits: one more for each that it let in, a third less for a 429. */
   #window = PROBES;
 
   constructor(
@@ -134,7 +134,10 @@ export class Mirror {
   /** The answer has begun. `countedInput` is what its prompt counts; null where that comes only at the end. */
   head(sending: Sending, countedInput: number | null, readings: LimitReadings, nowS: number): void {
     this.ledger.refill(nowS);
-    this.#answered(1);
+    if (!sending.hasHead) {
+      this.#unanswered -= 1;
+      this.#window = Math.min(MAX_WINDOW, this.#window + 1);
+    }
     if (sending.stream.firstByteS === null) sending.stream.firstByteS = nowS;
     this.#settleInput(sending, countedInput);
     this.streams.renew(sending.stream, nowS);
@@ -146,7 +149,7 @@ export class Mirror {
 
   end(sending: Sending, actual: { countedInput: number | null; output: number | null }, nowS: number): void {
     this.ledger.refill(nowS);
-    if (!sending.hasHead) this.#unanswered = Math.max(0, this.#unanswered - 1);
+    if (!sending.hasHead) this.#unanswered -= 1;
     this.#settleInput(sending, actual.countedInput);
     this.streams.end(sending.stream, actual.output ?? sending.stream.produced, nowS);
   }
@@ -155,7 +158,8 @@ export class Mirror {
   refused(sending: Sending, readings: LimitReadings, isLimit: boolean, nowS: number): void {
     const { ledger } = this;
     ledger.refill(nowS);
-    this.#answered(isLimit ? 0.7 : 1);
+    this.#unanswered -= 1;
+    if (isLimit) this.#window = Math.max(1, 0.7 * this.#window);
     ledger.give(REQ, 1);
     ledger.takeInput(-sending.input);
     this.streams.refuse(sending.stream);
@@ -223,12 +227,6 @@ export class Mirror {
     this.reserves.forgetOutput();
     // Room for the whole of max_tokens was not known to be needed: its lack was taken for refused growth.
     if (this.ledger.accounting === "reserve") this.ramp.lift();
-  }
-
-  #answered(factor: number): void {
-    this.#unanswered = 0;
-    if (factor < 1) this.#window = Math.max(1, this.#window * factor);
-    else this.#window = Math.min(MAX_WINDOW, this.#window + 1);
   }
 
   #settleInput(sending: Sending, counted: number | null): void {

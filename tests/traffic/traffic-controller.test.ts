@@ -200,6 +200,19 @@ describe("an upstream", () => {
     expect(bench.admitted).toEqual(ids);
   });
 
+  test("that tells no limits never has more than three calls unanswered, and one for each that it let in", () => {
+    bench = new Bench({}, ["a"], null);
+    for (let index = 0; index < 200; index += 1) bench.arrive(0);
+    for (let answered = 1; answered <= 20; answered += 1) {
+      const id = bench.admitted[answered - 1] ?? 0;
+      // What is refused for its own sake tells nothing of the limits.
+      if (answered % 2 === 0) bench.refuse(id, answered, { status: 400, cause: "invalid", limits: {} });
+      else bench.controller.head(id, { limits: {}, ...UNKNOWN }, answered);
+      bench.run(answered, answered + 0.5);
+      expect(bench.admitted.length - answered).toBe(3 + Math.ceil(answered / 2));
+    }
+  });
+
   test("that refuses for its spend cap is stopped with all that wait, and asked again after a minute", () => {
     const out = bench.arrive(0);
     bench.drain(0);
