@@ -111,7 +111,7 @@ export class Ledger {
   /** What the limit probably is: a measure, and no bucket that could have room or not. */
   expect(dimension: Dimension, limit: number): void {
     const bucket = this.#buckets[dimension];
-    if (bucket.known) return;
+    if (bucket.known || limit <= 0) return;
     bucket.limit = limit;
     bucket.rate = limit / 60;
   }

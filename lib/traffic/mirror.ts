@@ -8,6 +8,7 @@ import { type Expectation, expectNow, HeaderObserver } from "./header-observer.t
 import { Ledger } from "./ledger.ts";
 import { type OpenStream, OpenStreams } from "./open-streams.ts";
 import { Ramp } from "./ramp.ts";
+import { isLimit, type RefusalAction } from "./refusal-action.ts";
 import { Reserves } from "./reserves.ts";
 import type { HeldBy, LedgerState, TrafficClass } from "./schema.ts";
 import { type KnownLimits, UntoldLimits } from "./untold-limits.ts";
@@ -145,6 +146,9 @@ export class Mirror {
     sending.hasHead = true;
     this.#observe(readings, sending, nowS);
     this.#untold.answered();
+    if (!this.#observer.hasHeard) {
+      this.#untold.letIn({ input: sending.input, output: sending.stream.flow.remaining }, nowS);
+    }
   }
 
   end(sending: Sending, actual: { countedInput: number | null; output: number | null }, nowS: number): void {
@@ -155,15 +159,16 @@ export class Mirror {
   }
 
   /** The upstream refused before the first byte: everything is given back, then the refusal's headers are heard. */
-  refused(sending: Sending, readings: LimitReadings, isLimit: boolean, nowS: number): void {
+  refused(sending: Sending, readings: LimitReadings, action: RefusalAction, nowS: number): void {
     const { ledger } = this;
     ledger.refill(nowS);
     this.#unanswered -= 1;
-    if (isLimit) this.#window = Math.max(1, 0.7 * this.#window);
+    if (isLimit(action)) this.#window = Math.max(1, 0.7 * this.#window);
     ledger.give(REQ, 1);
     ledger.takeInput(-sending.input);
     this.streams.refuse(sending.stream);
     this.#observe(readings, null, nowS);
+    if (action.kind === "bucket" && !this.#observer.hasHeard) this.#untold.refused(nowS);
   }
 
   pause(untilS: number): void {

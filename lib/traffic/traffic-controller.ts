@@ -190,7 +190,7 @@ export class TrafficController {
       this.#random(),
     );
     if (out) {
-      out.mirror.refused(out.sending, refusal.limits, isLimit(action), nowS);
+      out.mirror.refused(out.sending, refusal.limits, action, nowS);
       pool.settle(ticket, 0);
       if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
       this.#react(action, ticket, upstream, nowS);
