@@ -195,7 +195,7 @@ export class PoolTraffic {
   send(ticket: Ticket, { to, reason }: Extract<Choice, { reason: unknown }>, nowS: number): void {
     const { mirror, gate } = to;
     ticket.attempts += 1;
-    gate.send(nowS, ticket.ownCredential);
+    gate.send(ticket, nowS);
     if (this.#isMove(ticket, to)) ticket.input = wholeInputOf(ticket);
     this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
     const cost = this.cost(ticket.input, ticket.output);

@@ -156,7 +156,7 @@ export class TrafficController {
     if (!out) return;
     const { mirror, sending } = out;
     const { stream } = sending;
-    if (!sending.hasHead) this.#upstreams.gate(upstream).abandon(nowS);
+    if (!sending.hasHead) this.#upstreams.gate(upstream).abandon(id, nowS);
     this.#learnInput(ticket, actual);
     const output = actual.outputTokens ?? stream.produced;
     mirror.end(sending, { countedInput: ticket.pool.countedInput(actual), output }, nowS);
@@ -300,12 +300,16 @@ export class TrafficController {
     const mirror = this.#upstreams.mirror({ upstream, pool: ticket.call.pool, lane: ticket.call.lane }, nowS);
     const gate = this.#upstreams.gate(upstream);
     if (action.kind === "fault" || action.kind === "overload") {
-      gate.fail(nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
+      gate.fail(ticket.id, nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
       mirror.ramp.cut(OVERLOAD_CUT, nowS);
       return;
     }
+    if (action.kind === "timeout") {
+      gate.fail(ticket.id, nowS, this.#random(), 1);
+      return;
+    }
     if (action.kind === "stop" && mayStop(action, ticket)) {
-      gate.stop(action.cause, nowS);
+      this.#upstreams.stopped(upstream, action.cause, nowS);
       for (const pool of this.#waiting) {
         this.#shedAll(pool, "upstream_stopped", nowS, ({ ownCredential }) =>
           pool.candidates.every((one) => one.gate.isStopped(ownCredential)),
@@ -328,7 +332,7 @@ export class TrafficController {
       const hasOther = pool.candidates.some(({ gate }) => !gate.isStopped(own) && gate.allows(nowS, own));
       return hasOther && mayStop(action, ticket) ? nowS : null;
     }
-    if (action.kind === "pass" || ticket.failures >= MAX_FAILURES) return null;
+    if (action.kind === "pass" || action.kind === "timeout" || ticket.failures >= MAX_FAILURES) return null;
     return nowS + action.waitS;
   }
 

@@ -2,7 +2,7 @@ import type { Lane } from "../anthropic/pools.ts";
 import { Mirror } from "./mirror.ts";
 import type { KnownLimits } from "./untold-limits.ts";
 import type { Candidate } from "./upstream-choice.ts";
-import { UpstreamGate } from "./upstream-gate.ts";
+import { type StopCause, UpstreamGate } from "./upstream-gate.ts";
 
 export type Place = { upstream: string; pool: string; lane: Lane };
 
@@ -60,7 +60,15 @@ export class Upstreams {
 
   /** It answered. After an outage what has waited is let go slowly. */
   answered(upstream: string, ownCredential: boolean, nowS: number): void {
-    if (!this.gate(upstream).succeed(ownCredential)) return;
+    if (this.gate(upstream).succeed(ownCredential)) this.#restart(upstream, nowS);
+  }
+
+  /** It answered that it takes no calls. */
+  stopped(upstream: string, cause: StopCause, nowS: number): void {
+    if (this.gate(upstream).stop(cause, nowS)) this.#restart(upstream, nowS);
+  }
+
+  #restart(upstream: string, nowS: number): void {
     for (const mirror of this.#mirrors.values()) {
       if (mirror.upstream === upstream) mirror.ramp.restart(RESTART_RATE, RESTART_HOLD_S, nowS);
     }

@@ -229,6 +229,39 @@ describe("an upstream", () => {
     expect(bench.admitted).toContain(bench.arrive(65, { bytes: 40 }));
   });
 
+  test.each([504, null])(
+    "that gives no answer in time, with status %s, is down after five times in a row",
+    (status) => {
+      const late = { status, cause: "timeout", retryAfterS: null, limits: {} } as const;
+      for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) expect(bench.refuse(id, 60, late)).toBe(false);
+      expect(bench.controller.snapshot(60).upstreams[0]).toMatchObject({ breaker: "open" });
+    },
+  );
+
+  test("that answers after an outage is up, though what it says is that it takes no calls", () => {
+    for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) bench.fault(id, 0);
+    bench.run(0, 3);
+    expect(bench.controller.snapshot(3).upstreams[0]).toMatchObject({ breaker: "probing" });
+    bench.refuse(bench.admitted.at(-1) ?? 0, 4, { cause: "spend_cap", retryAfterS: null });
+    expect(bench.controller.snapshot(4).upstreams[0]).toMatchObject({ breaker: "closed", stopped: "spend_cap" });
+    const probe = bench.arrive(70, { bytes: 40 });
+    expect(bench.admitted.at(-1)).toBe(probe);
+  });
+
+  test("that is down is asked by one call at a time, whatever becomes of those that went before", () => {
+    const before = bench.arrive(0, { agent: "patient" });
+    for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) bench.fault(id, 0);
+    bench.run(0, 3);
+    const sent = bench.admitted.length;
+    expect(bench.controller.snapshot(3).upstreams[0]).toMatchObject({ breaker: "probing" });
+    bench.controller.cancel(before, 4);
+    bench.run(4, 20);
+    expect(bench.admitted).toHaveLength(sent);
+    bench.controller.cancel(bench.admitted.at(-1) ?? 0, 20);
+    bench.run(20, 20.1);
+    expect(bench.admitted).toHaveLength(sent + 1);
+  });
+
   test("of a caller's own credential is not stopped by a key that is not valid", () => {
     const id = bench.arrive(0, { ownCredential: true });
     expect(bench.refuse(id, 1, { status: 401, cause: "authentication", retryAfterS: null, limits: {} })).toBe(false);
