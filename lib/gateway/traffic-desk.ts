@@ -16,8 +16,8 @@ export type Waiter = {
   shed(refusal: Shed, explanation: Explanation | null): void;
 };
 
-/** Faults, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
-const MAX_FAULT_ATTEMPTS = 3;
+/** Faults in a row, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
+const MAX_FAULTS = 3;
 /** What is made of a refusal by an upstream that never answered: nothing, and it goes on as it came. */
 const GIVEN_UP = { status: 400, cause: null, retryAfterS: null };
 const SHORTEST_TIMER_MS = 1;
@@ -30,7 +30,8 @@ export class TrafficDesk {
   readonly controller: TrafficController;
   readonly #clock: Clock;
   readonly #waiters = new Beside<Waiter>();
-  readonly #attempts = new Map<number, number>();
+  /** By call, what it met since an upstream last refused it for a limit or its load: that one lives, and will serve it. */
+  readonly #faults = new Map<number, number>();
   readonly #groups = new Map<string, readonly string[]>();
   /** Upstreams that have answered at least once. One that never did has a wrong address, it is not down. */
   readonly #answered = new Set<string>();
@@ -90,14 +91,14 @@ export class TrafficDesk {
     if (refusal.status !== null) this.#answered.add(group);
     // An upstream that has answered and gives no answer now is away, or about to be: that is the controller's to judge.
     const isAway = refusal.status === null && this.#answered.has(group);
-    const attempts = (this.#attempts.get(id) ?? 0) + (isAway ? 0 : 1);
-    this.#attempts.set(id, attempts);
     const isFault =
       refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);
+    const faults = isFault ? (this.#faults.get(id) ?? 0) + (isAway ? 0 : 1) : 0;
+    this.#faults.set(id, faults);
     // Where several serve, the others are asked too before that is said.
     const members = this.#groups.get(group)?.length ?? 1;
-    const isUnknown = attempts >= members && !this.#answered.has(group);
-    const isHopeless = isFault && (attempts >= members * MAX_FAULT_ATTEMPTS || isUnknown);
+    const isUnknown = faults >= members && !this.#answered.has(group);
+    const isHopeless = isFault && (faults >= members * MAX_FAULTS || isUnknown);
     const told = isFault && isUnknown ? { ...refusal, ...GIVEN_UP } : refusal;
     const { requeued } = this.controller.refused(id, told, this.#now(), !isHopeless);
     if (!requeued) this.#forget(id);
@@ -159,7 +160,7 @@ export class TrafficDesk {
 
   #forget(id: number): void {
     this.#waiters.delete(id);
-    this.#attempts.delete(id);
+    this.#faults.delete(id);
   }
 
   #now(): number {

@@ -1,7 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
-import { systemClock } from "../../lib/kit/clock.ts";
+import { ManualClock, systemClock } from "../../lib/kit/clock.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
@@ -152,4 +152,32 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     gone.abort();
     await Promise.all(waiting);
   });
+});
+
+test("a call is given up after three faults in a row, however often limits and load had refused it before", () => {
+  const clock = new ManualClock();
+  const desk = new TrafficDesk({ controller: new TrafficController({ random: () => 0.5 }), clock });
+  onTestFinished(() => desk.close());
+  let sent = 0;
+  const waiter = { go: () => (sent += 1), shed: (refusal: unknown) => expect(refusal).toBeNull() };
+  const id = desk.arrive(
+    {
+      ...{ group: "default", pool: POOL, lane: "standard", class: "normal", agent: "agent", model: MODEL },
+      ...{ bytes: 100, maxTokens: 50, streams: false, deadlineS: 500 },
+    },
+    waiter,
+  );
+  if (id === null) throw new Error("it was refused at once");
+  desk.pump();
+  const refused = (status: number) => {
+    const cause = { 429: "requests", 500: "upstream_fault", 529: "overloaded" } as const;
+    const refusal = { status, cause: cause[status as keyof typeof cause], retryAfterS: status === 429 ? 1 : null };
+    const isWaiting = desk.refused(id, "default", { ...refusal, limits: {} });
+    clock.advance(40_000);
+    desk.pump();
+    return isWaiting;
+  };
+  expect([429, 429, 500, 529, 500, 500].map(refused)).toEqual(Array(6).fill(true));
+  expect(sent).toBe(7);
+  expect(refused(500)).toBe(false);
 });
