@@ -153,6 +153,43 @@ describe.each(UNLIKE_DOORS)("through the %s door, an agent key's calls", (door) 
     expect(second.ledger.sums.calls).toBe(0);
   });
 
+  describe("that wait", () => {
+    type Started = Awaited<ReturnType<typeof start>>;
+
+    /** Calls that wait because whoever they are sent to is overloaded, and then no more. */
+    async function waiting({ call, desk, first, second }: Started) {
+      for (const simulator of [first, second]) simulator.setFaults({ "529": 1 });
+      const calls = Array.from({ length: 8 }, (_, index) => call({ agent: `agent-${index}` }));
+      await expect.poll(() => desk.snapshot().waiting).toBe(8);
+      for (const simulator of [first, second]) simulator.setFaults({});
+      return calls;
+    }
+
+    const upstreamsOf = async (calls: ReturnType<Started["call"]>[]) =>
+      new Set((await Promise.all(calls)).map(({ response }) => response.headers.get("x-headroom-upstream")));
+
+    test("for one of two go to the other when that one is taken away", async () => {
+      const started = await start();
+      const calls = await waiting(started);
+      started.upstreams.callable = [started.other];
+      expect(await upstreamsOf([...calls, started.call({ agent: "late" })])).toEqual(new Set(["second"]));
+    });
+
+    test("for the only one go to the one that takes its place", async () => {
+      const started = await start();
+      started.upstreams.callable = [started.own];
+      const calls = await waiting(started);
+      started.upstreams.callable = [started.other];
+      expect(await upstreamsOf([...calls, started.call({ agent: "late" })])).toEqual(new Set(["second"]));
+    });
+
+    test("are served when the upstreams turn out to be of one organisation", async () => {
+      const organizationId = "org-common";
+      const started = await start({ first: { organizationId }, second: { organizationId } });
+      expect(await upstreamsOf(await waiting(started))).toEqual(new Set(["anthropic"]));
+    });
+  });
+
   test("follow what operators change while the gateway runs", async () => {
     const { call, upstreams, own, other, served, first } = await start();
     upstreams.callable = [own];
