@@ -200,6 +200,7 @@ export class PoolTraffic {
     this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
     const cost = this.cost(ticket.input, ticket.output);
     ticket.charged = cost;
+    this.queue.countOut(ticket.agentQueue, 1);
     this.queue.charge(ticket.agentQueue, cost);
     this.#service.add(ticket.class, cost);
     const call = { demand: demandOf(ticket, ticket.input), shape: ticket.shape, streams: ticket.call.streams };
@@ -207,8 +208,9 @@ export class PoolTraffic {
     ticket.sentBy = { upstream: mirror.upstream, reason, sentS: nowS, out: { mirror, sending } };
   }
 
-  /** Charges the agent and its class what the call did cost in place of what was expected: 0 when it was refused. */
+  /** The call is out no longer. Charges the agent and its class what the call did cost in place of what was expected: 0 when it was refused. */
   settle(ticket: Ticket, cost: number): void {
+    this.queue.countOut(ticket.agentQueue, -1);
     const difference = cost - ticket.charged;
     ticket.charged = cost;
     this.queue.adjust(ticket.agentQueue, difference);

@@ -153,7 +153,10 @@ export class TrafficController {
     if (!ticket?.sentBy) return;
     this.#tickets.delete(id);
     const { upstream, out } = ticket.sentBy;
-    if (!out) return;
+    if (!out) {
+      ticket.pool.queue.countOut(ticket.agentQueue, -1);
+      return;
+    }
     const { mirror, sending } = out;
     const { stream } = sending;
     if (!sending.hasHead) this.#upstreams.gate(upstream).abandon(id, nowS);
@@ -194,7 +197,7 @@ export class TrafficController {
       pool.settle(ticket, 0);
       if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
       this.#react(action, ticket, upstream, nowS);
-    }
+    } else pool.queue.countOut(ticket.agentQueue, -1);
     const notBeforeS = mayWait ? this.#retryAt(action, ticket, nowS) : null;
     if (notBeforeS === null) {
       this.#tickets.delete(id);

@@ -446,6 +446,20 @@ describe("the queue", () => {
     expect(wild).toBeLessThan(2 * calm.length + 3);
   });
 
+  test("keeps an agent's calls together, though thousands of others came while one of them was out", () => {
+    const limits = { requests: 100_000, input_tokens: 100_000_000, output_tokens: 100_000_000 };
+    bench = new Bench({}, ["a"], limits);
+    const first = bench.arrive(0, { agent: "mine" });
+    for (let index = 0; index < 2_000; index += 1) bench.answer(bench.arrive(0, { agent: `agent-${index}` }), 0);
+    bench.arrive(0, { agent: "drain", bytes: 4 * 99_000_000 });
+    const second = bench.arrive(0, { agent: "mine", bytes: 4 * 50_000_000 });
+    expect(bench.refuse(first, 0, { limits: {} })).toBe(true);
+    expect(bench.controller.snapshot(0)).toMatchObject({ waiting: 2 });
+    bench.controller.setModes("observe", {}, 1);
+    bench.pump(1);
+    expect(bench.admitted.slice(-2)).toEqual([first, second]);
+  });
+
   test("refuses at once, when asked to, what would probably not be served in time", () => {
     bench.drain(0);
     const options = { bytes: 4 * 440_000, failFast: true, deadlineS: 10 };
