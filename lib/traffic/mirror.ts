@@ -44,6 +44,8 @@ export class Mirror {
   readonly reserves: Reserves;
   readonly ramp: Ramp;
   usedS: number;
+  /** Whether any call was let in. */
+  hasAnswered = false;
   readonly #observer: HeaderObserver;
   readonly #caution = new Caution();
   readonly #untold: UntoldLimits;
@@ -144,6 +146,7 @@ export class Mirror {
     this.streams.renew(sending.stream, nowS);
     if (sending.hasHead) return;
     sending.hasHead = true;
+    this.hasAnswered = true;
     this.#observe(readings, sending, nowS);
     this.#untold.answered();
     if (!this.#observer.hasHeard) {

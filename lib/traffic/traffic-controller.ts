@@ -1,17 +1,18 @@
-import { getPool, type Lane } from "../anthropic/pools.ts";
 import { Register } from "../kit/register.ts";
 import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
 import type { LimitReadings } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
+import type { Mirror } from "./mirror.ts";
 import { Modes } from "./modes.ts";
-import { PoolTraffic } from "./pool-traffic.ts";
+import type { PoolTraffic } from "./pool-traffic.ts";
 import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
 import { chooseAction, isLimit, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import { sendUnheld } from "./send-unheld.ts";
 import type { Shed } from "./shed.ts";
 import { issueTicket, type Ticket, type TrafficCall } from "./ticket.ts";
+import { TrafficPools } from "./traffic-pools.ts";
 import { type ExpectedLimits, Upstreams } from "./upstreams.ts";
 import { type ActualUse, type InputUse, UNKNOWN_USE } from "./use.ts";
 import { WaitingRoom } from "./waiting-room.ts";
@@ -23,7 +24,6 @@ const FAIL_FAST_SHARE = 0.85;
 /** So few queues are looked at whether anything waits in them or not: to note each time that one is empty costs more. */
 const FEW_QUEUES = 16;
 const SWEEP_S = 60;
-const FORGET_AFTER_S = 3_600;
 /** No answer lasts so long: what is still out then was lost, and its room with it. */
 const LOST_AFTER_S = 7_200;
 
@@ -51,7 +51,7 @@ export class TrafficController {
   readonly #decisions: Decisions;
   readonly #room = new WaitingRoom();
   readonly #tickets = new Register<Ticket>();
-  readonly #pools = new Map<string, PoolTraffic>();
+  readonly #pools: TrafficPools;
   /** Where calls wait, and a few where they did. */
   readonly #waiting = new Set<PoolTraffic>();
   readonly #modes: Modes;
@@ -63,12 +63,13 @@ export class TrafficController {
     this.#modes = new Modes(options.mode ?? "enforce");
     this.#upstreams = new Upstreams(options.learnsDrift ?? false);
     this.#decisions = new Decisions(options.random);
+    this.#pools = new TrafficPools({ upstreams: this.#upstreams, modes: this.#modes, room: this.#room });
   }
 
   /** Names the upstreams that serve a group together. A group that was never set is its one upstream. */
   setGroup(group: string, upstreams: readonly string[], nowS: number): void {
     this.#upstreams.setGroup(group, upstreams);
-    for (const pool of this.#pools.values()) {
+    for (const pool of this.#pools.all()) {
       if (pool.group === group) pool.candidates = this.#upstreams.candidates(pool, nowS);
     }
   }
@@ -77,7 +78,7 @@ export class TrafficController {
   setModes(general: TrafficMode, byPool: Readonly<Record<string, TrafficMode>>, nowS: number): void {
     this.#modes.general = general;
     this.#modes.byPool = byPool;
-    for (const pool of this.#pools.values()) pool.mode = this.#modes.of(pool.pool);
+    for (const pool of this.#pools.all()) pool.mode = this.#modes.of(pool.pool);
     for (const pool of this.#waiting) if (pool.mode !== "enforce") this.#letGo(pool, nowS);
   }
 
@@ -103,7 +104,7 @@ export class TrafficController {
   /** A call has arrived: its ticket, or why it is refused at once. */
   arrive(call: TrafficCall, nowS: number): { admitted: null; id: number } | Shed {
     this.#decisions.count("arrived");
-    const pool = this.#pool(call, nowS);
+    const pool = this.#pools.use(call, nowS);
     const shape = this.#estimator.of(call.agent, call.model);
     const ticket = issueTicket({ call, pool, shape }, nowS);
     if (pool.mode !== "off") {
@@ -137,6 +138,7 @@ export class TrafficController {
     const { upstream, out } = ticket.sentBy;
     this.#upstreams.answered(upstream, ticket.ownCredential, nowS);
     if (!out) return;
+    this.#pools.prove(ticket.pool);
     this.#learnInput(ticket, answer);
     out.mirror.head(out.sending, ticket.pool.countedInput(answer), answer.limits, nowS);
   }
@@ -196,7 +198,7 @@ export class TrafficController {
       out.mirror.refused(out.sending, refusal.limits, action, nowS);
       pool.settle(ticket, 0);
       if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
-      this.#react(action, ticket, upstream, nowS);
+      this.#react(action, ticket, out.mirror, nowS);
     } else pool.queue.countOut(ticket.agentQueue, -1);
     const notBeforeS = mayWait ? this.#retryAt(action, ticket, nowS) : null;
     if (notBeforeS === null) {
@@ -226,12 +228,13 @@ export class TrafficController {
   }
 
   snapshot(nowS: number): TrafficSnapshot {
-    const pools = [...this.#pools.values()];
-    const standingAt = (place: { pool: string; lane: Lane }) =>
-      Math.max(
-        0,
-        ...pools.filter(({ pool, lane }) => pool === place.pool && lane === place.lane).map((one) => one.standing),
-      );
+    const pools = [...this.#pools.all()];
+    const standing = new Map<string, number>();
+    for (const { pool, lane, standing: stood } of pools) {
+      const place = `${pool}/${lane}`;
+      standing.set(place, Math.max(standing.get(place) ?? 0, stood));
+    }
+    const standingAt = ({ pool, lane }: Mirror) => standing.get(`${pool}/${lane}`) ?? 0;
     return {
       mode: this.#modes.general,
       poolModes: { ...this.#modes.byPool },
@@ -299,8 +302,8 @@ export class TrafficController {
   }
 
   /** What a refusal means to all others. */
-  #react(action: RefusalAction, ticket: Ticket, upstream: string, nowS: number): void {
-    const mirror = this.#upstreams.mirror({ upstream, pool: ticket.call.pool, lane: ticket.call.lane }, nowS);
+  #react(action: RefusalAction, ticket: Ticket, mirror: Mirror, nowS: number): void {
+    const { upstream } = mirror;
     const gate = this.#upstreams.gate(upstream);
     if (action.kind === "fault" || action.kind === "overload") {
       gate.fail(ticket.id, nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
@@ -353,34 +356,13 @@ export class TrafficController {
     this.#tickets.delete(ticket.id);
   }
 
-  #pool({ group, pool: id, lane }: TrafficCall, nowS: number): PoolTraffic {
-    const key = `${group}/${id}/${lane}`;
-    let pool = this.#pools.get(key);
-    if (!pool) {
-      const { cacheReadsCount } = getPool(id);
-      const candidates = this.#upstreams.candidates({ group, pool: id, lane }, nowS);
-      const place = { group, pool: id, lane, cacheReadsCount };
-      pool = new PoolTraffic(place, { mode: this.#modes.of(id), candidates, room: this.#room }, nowS);
-      this.#pools.set(key, pool);
-    }
-    pool.usedS = nowS;
-    return pool;
-  }
-
   /** Ends what was lost and forgets what is no longer used, so that memory and room never leak away. */
   #sweep(nowS: number): void {
     this.#sweptS = nowS;
     for (const { id, sentBy } of this.#tickets.all()) {
       if (sentBy && nowS - sentBy.sentS > LOST_AFTER_S) this.end(id, UNKNOWN_USE, nowS);
     }
-    const beforeS = nowS - FORGET_AFTER_S;
-    for (const [key, pool] of this.#pools) {
-      if (pool.usedS >= beforeS || pool.queue.length > 0) continue;
-      this.#pools.delete(key);
-      this.#waiting.delete(pool);
-    }
-    const used = new Set([...this.#pools.values()].flatMap((pool) => pool.candidates.map(({ mirror }) => mirror)));
-    this.#upstreams.forget(beforeS, (mirror) => used.has(mirror));
+    for (const pool of this.#pools.forget(nowS)) this.#waiting.delete(pool);
   }
 }
 

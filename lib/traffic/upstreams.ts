@@ -74,11 +74,12 @@ export class Upstreams {
     }
   }
 
-  /** Forgets what nobody has used since `beforeS` and nothing leans on. */
-  forget(beforeS: number, isUsed: (mirror: Mirror) => boolean): void {
+  /** Forgets what nobody has used since and nothing leans on, and sooner what has never answered. */
+  forget(beforeS: { proven: number; unproven: number }, isUsed: (mirror: Mirror) => boolean): void {
     const used = new Set([...this.#groups.values()].flat());
     for (const [key, mirror] of this.#mirrors) {
-      if (mirror.usedS < beforeS && mirror.streams.size === 0 && !isUsed(mirror)) this.#mirrors.delete(key);
+      const since = mirror.hasAnswered ? beforeS.proven : beforeS.unproven;
+      if (mirror.usedS < since && mirror.streams.size === 0 && !isUsed(mirror)) this.#mirrors.delete(key);
       else used.add(mirror.upstream);
     }
     for (const upstream of this.#gates.keys()) if (!used.has(upstream)) this.#gates.delete(upstream);

@@ -635,6 +635,39 @@ test("answers that never end give their room back after two hours, and unused po
   expect(bench.controller.snapshot(20_000).queues).toEqual([]);
 });
 
+describe("models that somebody made up", () => {
+  const unknown = { status: 404, cause: "not_found", retryAfterS: null, limits: {} } as const;
+  const ask = (pool: string, nowS: number) => bench.arrive(nowS, { pool, model: pool });
+  const sizes = (nowS: number) => {
+    const { queues, ledgers } = bench.controller.snapshot(nowS);
+    return { queues: queues.length, ledgers: ledgers.length };
+  };
+
+  test("are some hundreds at most at a time, and forgotten within two minutes", () => {
+    for (let index = 0; index < 10_000; index += 1) bench.refuse(ask(`made-up-${index}`, 0), 0, unknown);
+    // What is known, and what came beyond the hundreds in one.
+    expect(sizes(0).queues).toBeLessThanOrEqual(300);
+    expect(sizes(0).ledgers).toBeLessThanOrEqual(300);
+    expect(bench.controller.snapshot(0)).toMatchObject({ waiting: 0, open: 0, counts: { admitted: 10_001 } });
+    bench.pump(61);
+    bench.pump(122);
+    expect(sizes(122)).toEqual({ queues: 1, ledgers: 1 });
+  });
+
+  test("take no place from one that an upstream answers for, though no table has it", () => {
+    bench.answer(ask("claude-next", 0), 0);
+    for (let index = 0; index < 1_000; index += 1) bench.refuse(ask(`made-up-${index}`, 0), 0, unknown);
+    const slow = ask("made-up-0", 0);
+    bench.pump(61);
+    bench.pump(122);
+    const pools = bench.controller.snapshot(122).queues.map(({ pool }) => pool);
+    expect(pools).toEqual(["opus-5", "claude-next", "made-up-0"]);
+    bench.answer(slow, 122);
+    bench.pump(1_000);
+    expect(bench.controller.snapshot(1_000).queues.map(({ pool }) => pool)).toEqual(pools);
+  });
+});
+
 test("a thousand calls that arrive together leave one by one as the buckets refill", () => {
   const ids = Array.from({ length: 1_000 }, (_, index) =>
     bench.arrive(0, { agent: `agent-${index % 50}`, bytes: 8_000, deadlineS: 500 }),
