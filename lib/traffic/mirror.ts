@@ -93,7 +93,7 @@ export class Mirror {
     if (!this.ledger.known) return this.#mayProbe(nowS) ? null : held("probing", 1);
     const { ledger, streams, reserves } = this;
     const seconds = this.#seconds(demand);
-    if (demand.class !== 0 && !this.ramp.allows(seconds)) return held("ramp", seconds / this.ramp.rate);
+    if (!this.ramp.allows(seconds, demand.class === 0)) return held("ramp", seconds / this.ramp.rate);
     const obstacle = findObstacle({ ledger, streams, reserves, standing }, demand, as.gatedAs, as.inputAs);
     if (obstacle === null) return this.#wary(nowS);
     const { by, limiter, shortBy } = obstacle;

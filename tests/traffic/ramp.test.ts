@@ -7,7 +7,7 @@ describe("the ramp", () => {
   test("is off until it is cut, and lets everything through", () => {
     const ramp = new Ramp(0);
     expect(ramp.isOn).toBe(false);
-    expect(ramp.allows(1_000)).toBe(true);
+    expect(ramp.allows(1_000, false)).toBe(true);
   });
 
   test("begins where sending was, and grows by a quarter every five seconds", () => {
@@ -59,12 +59,12 @@ describe("the ramp", () => {
   test("lets a large call go on one and a half seconds of limit, and pays for it after", () => {
     const ramp = new Ramp(0);
     ramp.restart(1, 60, 0);
-    expect(ramp.allows(20)).toBe(false);
+    expect(ramp.allows(20, false)).toBe(false);
     ramp.tick(1.5);
-    expect(ramp.allows(20)).toBe(true);
+    expect(ramp.allows(20, false)).toBe(true);
     ramp.send(20, 1.5);
     ramp.tick(4);
-    expect(ramp.allows(0.1)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(false);
   });
 
   test("gathers nothing while the upstream wants silence", () => {
@@ -72,10 +72,10 @@ describe("the ramp", () => {
     ramp.restart(1, 60, 0);
     ramp.rest(10);
     ramp.tick(10);
-    expect(ramp.allows(0.1)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(false);
     ramp.tick(10.2);
-    expect(ramp.allows(0.1)).toBe(true);
-    expect(ramp.allows(0.3)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(true);
+    expect(ramp.allows(0.3, false)).toBe(false);
   });
 
   test("stays within its bounds whatever happens, and always comes off", () => {

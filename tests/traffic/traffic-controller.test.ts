@@ -298,6 +298,23 @@ describe("an upstream", () => {
     expect(waiting.filter((id) => bench.admitted.includes(id)).length).toBe(200);
   });
 
+  test("that comes back to critical calls alone gets them slowly for ten seconds, and then as it has room", () => {
+    const send = (count: number) =>
+      Array.from({ length: count }, (_, index) =>
+        bench.arrive(0, { class: "critical", agent: `agent-${index}`, bytes: 400, deadlineS: 500 }),
+      );
+    for (const id of send(5)) expect(bench.fault(id, 0)).toBe(true);
+    send(200);
+    const sentBefore = bench.admitted.length;
+    bench.run(0, 30);
+    expect(bench.admitted).toHaveLength(sentBefore + 1);
+    bench.answer(bench.admitted.at(-1) ?? 0, 30);
+    bench.run(30, 31);
+    expect(bench.admitted.length - sentBefore).toBeLessThan(20);
+    bench.run(31, 45);
+    expect(bench.admitted.length - sentBefore).toBe(205);
+  });
+
   test("that fails is passed over for another, which then keeps the agent for its cache", () => {
     bench = new Bench({}, ["a", "b"]);
     const first = bench.arrive(0);
