@@ -7,6 +7,7 @@ import type { Explanation, TrafficMode, TrafficSnapshot } from "../traffic/schem
 import type { Shed } from "../traffic/shed.ts";
 import type { TrafficCall } from "../traffic/ticket.ts";
 import type { TrafficController } from "../traffic/traffic-controller.ts";
+import type { ExpectedLimits } from "../traffic/upstreams.ts";
 import type { ActualUse, InputUse } from "../traffic/use.ts";
 
 /** A call that waits for its turn. It may be told to go more than once: an upstream that refused is asked again. */
@@ -15,13 +16,8 @@ export type Waiter = {
   shed(refusal: Shed, explanation: Explanation | null): void;
 };
 
-/** Limits by limiter that are known of a place before any answer came from there. */
-export type ExpectedLimits = (
-  place: Parameters<TrafficController["expectLimits"]>[0],
-) => Parameters<TrafficController["expectLimits"]>[1];
-
-/** Faults, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
-const MAX_FAULT_ATTEMPTS = 3;
+/** Faults in a row, and 429s that name neither a limit nor a time, are tried so often at an upstream, as the SDKs do. */
+const MAX_FAULTS = 3;
 /** What is made of a refusal by an upstream that never answered: nothing, and it goes on as it came. */
 const GIVEN_UP = { status: 400, cause: null, retryAfterS: null };
 const SHORTEST_TIMER_MS = 1;
@@ -33,10 +29,9 @@ const SHORTEST_TIMER_MS = 1;
 export class TrafficDesk {
   readonly controller: TrafficController;
   readonly #clock: Clock;
-  readonly #expected: ExpectedLimits;
   readonly #waiters = new Beside<Waiter>();
-  readonly #attempts = new Map<number, number>();
-  readonly #places = new Set<string>();
+  /** By call, what it met since an upstream last refused it for a limit or its load: that one lives, and will serve it. */
+  readonly #faults = new Map<number, number>();
   readonly #groups = new Map<string, readonly string[]>();
   /** Upstreams that have answered at least once. One that never did has a wrong address, it is not down. */
   readonly #answered = new Set<string>();
@@ -47,7 +42,7 @@ export class TrafficDesk {
   constructor(options: { controller: TrafficController; clock: Clock; expected?: ExpectedLimits }) {
     this.controller = options.controller;
     this.#clock = options.clock;
-    this.#expected = options.expected ?? (() => ({}));
+    if (options.expected) options.controller.expectLimits(options.expected);
   }
 
   /** Names the upstreams that serve a group together; a group that was never named is its one upstream. */
@@ -59,7 +54,6 @@ export class TrafficDesk {
 
   /** Takes a call in; its ticket, or null when it was refused at once. Pump after it. */
   arrive(call: TrafficCall, waiter: Waiter): number | null {
-    this.#expect(call);
     const arrival = this.controller.arrive(call, this.#now());
     if (arrival.admitted === false) {
       waiter.shed(arrival, null);
@@ -97,14 +91,14 @@ export class TrafficDesk {
     if (refusal.status !== null) this.#answered.add(group);
     // An upstream that has answered and gives no answer now is away, or about to be: that is the controller's to judge.
     const isAway = refusal.status === null && this.#answered.has(group);
-    const attempts = (this.#attempts.get(id) ?? 0) + (isAway ? 0 : 1);
-    this.#attempts.set(id, attempts);
     const isFault =
       refusal.status === null || refusal.cause === "windowless" || (refusal.status >= 500 && refusal.status !== 529);
+    const faults = isFault ? (this.#faults.get(id) ?? 0) + (isAway ? 0 : 1) : 0;
+    this.#faults.set(id, faults);
     // Where several serve, the others are asked too before that is said.
     const members = this.#groups.get(group)?.length ?? 1;
-    const isUnknown = attempts >= members && !this.#answered.has(group);
-    const isHopeless = isFault && (attempts >= members * MAX_FAULT_ATTEMPTS || isUnknown);
+    const isUnknown = faults >= members && !this.#answered.has(group);
+    const isHopeless = isFault && (faults >= members * MAX_FAULTS || isUnknown);
     const told = isFault && isUnknown ? { ...refusal, ...GIVEN_UP } : refusal;
     const { requeued } = this.controller.refused(id, told, this.#now(), !isHopeless);
     if (!requeued) this.#forget(id);
@@ -164,19 +158,9 @@ export class TrafficDesk {
     }
   }
 
-  #expect({ group, pool, lane }: TrafficCall): void {
-    for (const upstream of this.#groups.get(group) ?? [group]) {
-      const key = `${upstream}/${pool}/${lane}`;
-      if (this.#places.has(key)) continue;
-      this.#places.add(key);
-      const place = { upstream, pool, lane };
-      this.controller.expectLimits(place, this.#expected(place), this.#now());
-    }
-  }
-
   #forget(id: number): void {
     this.#waiters.delete(id);
-    this.#attempts.delete(id);
+    this.#faults.delete(id);
   }
 
   #now(): number {

@@ -91,8 +91,9 @@ export class UpstreamSet {
   sharedRoute(): Route {
     this.#sync();
     const choose = (upstream: string | null) => {
-      if (upstream === null) return this.#members.find((member) => this.#isWell(member)) ?? this.#home;
-      return this.#members.find((member) => this.nameOf(member) === upstream) ?? null;
+      const named = this.#members.find((member) => this.nameOf(member) === upstream);
+      // It was taken away or got another name while the call waited: any that serves agent keys will do.
+      return named ?? this.#members.find((member) => this.#isWell(member)) ?? this.#home;
     };
     return { group: this.#group, ownCredential: false, choose };
   }
@@ -171,7 +172,8 @@ export class UpstreamSet {
   #regroup(): void {
     const names = [...new Set(this.#members.map((member) => this.nameOf(member)))];
     this.#group = names.length > 1 ? SEVERAL : this.#homeName;
-    if (names.length > 1) this.#traffic?.setGroup(SEVERAL, names);
+    // Calls may wait there still though one is left.
+    if (names.length > 0) this.#traffic?.setGroup(SEVERAL, names);
   }
 
   #client(baseUrl: string): UpstreamClient {

@@ -15,6 +15,8 @@ export class CircuitBreaker {
   #failures = 0;
   #pauseS = FIRST_PAUSE_S;
   #probeAtS = 0;
+  /** The call that is out to learn whether the upstream is back. */
+  #probe: number | null = null;
 
   get state(): Breaker {
     return this.#state;
@@ -34,9 +36,10 @@ export class CircuitBreaker {
     return this.#state === "closed" || nowS >= this.#probeAtS;
   }
 
-  /** A call goes out. While open it is the probe, and no other goes before it has come back. */
-  send(nowS: number): void {
-    if (this.#state === "closed") return;
+  /** A call goes out. While open it is the probe, and no other goes before it has come back, unless calls are not held. */
+  send(id: number, nowS: number): void {
+    if (this.#state === "closed" || (this.#state === "probing" && nowS < this.#probeAtS)) return;
+    this.#probe = id;
     this.#state = "probing";
     this.#probeAtS = nowS + PROBE_LOST_S;
   }
@@ -51,19 +54,19 @@ export class CircuitBreaker {
   }
 
   /** `unit` is a random number from 0 to 1: instances must not probe in step. `weight` counts a fault in part. */
-  fail(nowS: number, unit: number, weight = 1): void {
+  fail(id: number, nowS: number, unit: number, weight = 1): void {
     this.#failures += weight;
     if (this.#state === "closed" && this.#failures < FAILURES_TO_OPEN) return;
     // Calls that were out when it opened fail too: they say nothing new.
-    if (this.#state === "open") return;
+    if (this.#state === "open" || (this.#state === "probing" && id !== this.#probe)) return;
     this.#state = "open";
     this.#probeAtS = nowS + this.#pauseS * (1 - 0.25 * unit);
     this.#pauseS = Math.min(MAX_PAUSE_S, 2 * this.#pauseS);
   }
 
-  /** The probe ended without a word about the upstream, such as by a hang-up: another may try. */
-  abandon(nowS: number): void {
-    if (this.#state !== "probing") return;
+  /** A call ended without a word about the upstream, such as by a hang-up: if it was the probe, another may try. */
+  abandon(id: number, nowS: number): void {
+    if (this.#state !== "probing" || id !== this.#probe) return;
     this.#state = "open";
     this.#probeAtS = nowS;
   }

@@ -15,6 +15,8 @@ export type AgentQueue = {
   last: Ticket | null;
   length: number;
   bytes: number;
+  /** Calls that were sent and have not come back or ended. */
+  out: number;
   /** In the heap of those that may go, by `virtual`, or of those that wait for a time. Null when empty. */
   place: { heap: IndexedHeap<AgentQueue>; entry: HeapEntry<AgentQueue> } | null;
 };
@@ -26,6 +28,7 @@ type ClassQueue = {
   /** No agent that comes back starts below this: idleness earns no credit. */
   floor: number;
   length: number;
+  out: number;
   input: number;
   output: number;
 };
@@ -39,15 +42,17 @@ export class FairQueue {
     emptyClass(),
   ];
   length = 0;
+  /** Calls that were sent and have not come back or ended. */
+  out = 0;
 
   agentQueue(agent: string, of: ClassIndex, weight: number): AgentQueue {
     const queue = this.#classes[of];
     let found = queue.agents.get(agent);
     if (!found) {
-      if (queue.agents.size >= MAX_IDLE_AGENTS + queue.length) this.#forgetIdle(queue);
+      if (queue.agents.size >= MAX_IDLE_AGENTS + queue.length + queue.out) this.#forgetIdle(queue);
       found = {
         ...{ agent, class: of, weight, virtual: queue.floor },
-        ...{ first: null, last: null, length: 0, bytes: 0, place: null },
+        ...{ first: null, last: null, length: 0, bytes: 0, out: 0, place: null },
       };
       queue.agents.set(agent, found);
     }
@@ -107,6 +112,13 @@ export class FairQueue {
       count += 1;
       if (count === 16) return;
     }
+  }
+
+  /** A call of the agent's goes out, or is out no longer. An agent with calls out is not forgotten: one may come back. */
+  countOut(agent: AgentQueue, sign: 1 | -1): void {
+    agent.out += sign;
+    this.#classes[agent.class].out += sign;
+    this.out += sign;
   }
 
   /** A call goes out and is charged for what it will probably cost. */
@@ -185,11 +197,7 @@ export class FairQueue {
   #enter(ticket: Ticket): AgentQueue {
     const agent = ticket.agentQueue;
     const queue = this.#classes[agent.class];
-    if (agent.length === 0) {
-      agent.virtual = Math.max(agent.virtual, queue.floor);
-      // It may have been forgotten while its call was out.
-      queue.agents.set(agent.agent, agent);
-    }
+    if (agent.length === 0) agent.virtual = Math.max(agent.virtual, queue.floor);
     this.#count(ticket, 1);
     return agent;
   }
@@ -228,8 +236,9 @@ export class FairQueue {
   #forgetIdle(queue: ClassQueue): void {
     for (const mayOwe of [false, true]) {
       for (const [name, agent] of queue.agents) {
-        if (queue.agents.size < 0.75 * (MAX_IDLE_AGENTS + queue.length)) return;
-        if (agent.length === 0 && (mayOwe || agent.virtual <= queue.floor)) queue.agents.delete(name);
+        if (queue.agents.size < 0.75 * MAX_IDLE_AGENTS + queue.length + queue.out) return;
+        if (agent.length === 0 && agent.out === 0 && (mayOwe || agent.virtual <= queue.floor))
+          queue.agents.delete(name);
       }
     }
   }
@@ -242,6 +251,7 @@ function emptyClass(): ClassQueue {
     delayed: new IndexedHeap(),
     floor: 0,
     length: 0,
+    out: 0,
     input: 0,
     output: 0,
   };

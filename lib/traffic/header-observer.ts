@@ -47,6 +47,8 @@ export class HeaderObserver {
   readonly #corrections = new Float64Array(DIMENSIONS.length);
   readonly #options: ObserverOptions;
   #driftedS: number;
+  /** Whether the upstream has told any limit. */
+  hasHeard = false;
 
   constructor(ledger: Ledger, options: ObserverOptions, nowS: number) {
     this.#ledger = ledger;
@@ -68,6 +70,7 @@ export class HeaderObserver {
     for (const dimension of DIMENSIONS) {
       const reading = readings[limiterOf(dimension)];
       if (!reading || !isCredible(reading) || (dimension === ALL && !isTighter(readings))) continue;
+      this.hasHeard = true;
       const isNew = this.#takeLimit(dimension, reading);
       this.#learnCapacity(dimension, reading);
       if (!isNew) this.#correct(dimension, reading, sent?.expected ?? null);

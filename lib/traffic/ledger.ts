@@ -6,6 +6,7 @@ export type Accounting = "continuous" | "at-end" | "reserve";
 
 type Bucket = {
   known: boolean;
+  /** Where it is not known, what is expected of it: 0 if nothing. */
   limit: number;
   rate: number;
   capacity: number;
@@ -105,6 +106,14 @@ export class Ledger {
     const bucket = this.#buckets[dimension];
     bucket.level = Math.min(bucket.capacity, bucket.level + difference);
     bucket.corrected += difference;
+  }
+
+  /** What the limit probably is: a measure, and no bucket that could have room or not. */
+  expect(dimension: Dimension, limit: number): void {
+    const bucket = this.#buckets[dimension];
+    if (bucket.known || limit <= 0) return;
+    bucket.limit = limit;
+    bucket.rate = limit / 60;
   }
 
   /** A limit heard for the first time, or a new one. `level` replaces the mirrored one, which else is only clipped. */

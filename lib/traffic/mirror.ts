@@ -8,12 +8,16 @@ import { type Expectation, expectNow, HeaderObserver } from "./header-observer.t
 import { Ledger } from "./ledger.ts";
 import { type OpenStream, OpenStreams } from "./open-streams.ts";
 import { Ramp } from "./ramp.ts";
+import { isLimit, type RefusalAction } from "./refusal-action.ts";
 import { Reserves } from "./reserves.ts";
 import type { HeldBy, LedgerState, TrafficClass } from "./schema.ts";
+import { type KnownLimits, UntoldLimits } from "./untold-limits.ts";
 
 /** Sends that may be unanswered while nothing is known of the limits. */
 const PROBES = 3;
 const MAX_WINDOW = 1_000;
+/** Where limits are expected, each silence of so long lets one more go: who is refused hears of it sooner. */
+const SILENCE_S = 2;
 /** The share of a bucket below which the mirror may be wrong by all that is left: only critical and owed calls go so deep. */
 const NEARLY_EMPTY = 0.1;
 
@@ -40,19 +44,28 @@ export class Mirror {
   readonly reserves: Reserves;
   readonly ramp: Ramp;
   usedS: number;
+  /** Whether any call was let in. */
+  hasAnswered = false;
   readonly #observer: HeaderObserver;
   readonly #caution = new Caution();
+  readonly #untold: UntoldLimits;
   #heardS: number;
   #pausedUntilS = Number.NEGATIVE_INFINITY;
+  #sentS = Number.NEGATIVE_INFINITY;
   #unanswered = 0;
-  /** Unanswered sends allowed at an upstream that tells no limits: one more for each answer, a third less for a 429. */
+  /** Unanswered sends allowed at an upstream that tells no limits: one more for each that it let in, a third less for a 429. */
   #window = PROBES;
 
-  constructor(place: { upstream: string; pool: string; lane: Lane }, learnsDrift: boolean, nowS: number) {
+  constructor(
+    place: { upstream: string; pool: string; lane: Lane },
+    options: { learnsDrift: boolean; expected: KnownLimits },
+    nowS: number,
+  ) {
     this.upstream = place.upstream;
     this.pool = place.pool;
     this.lane = place.lane;
     this.ledger = new Ledger(nowS);
+    this.#untold = new UntoldLimits(this.ledger, options.expected);
     this.streams = new OpenStreams(this.ledger);
     this.reserves = new Reserves(this.ledger, nowS);
     this.ramp = new Ramp(nowS);
@@ -60,7 +73,7 @@ export class Mirror {
     this.#heardS = nowS;
     const onTakenUnseen = (dimension: Dimension, amount: number) =>
       this.reserves.takenUnseen(dimension, amount, this.#heardS);
-    this.#observer = new HeaderObserver(this.ledger, { learnsDrift, onTakenUnseen }, nowS);
+    this.#observer = new HeaderObserver(this.ledger, { learnsDrift: options.learnsDrift, onTakenUnseen }, nowS);
   }
 
   tick(nowS: number): void {
@@ -77,10 +90,10 @@ export class Mirror {
     nowS: number,
   ): Held | null {
     if (nowS < this.#pausedUntilS) return held("pause", this.#pausedUntilS - nowS);
-    if (!this.ledger.known) return this.#unanswered < this.#window ? null : held("probing", 1);
+    if (!this.ledger.known) return this.#mayProbe(nowS) ? null : held("probing", 1);
     const { ledger, streams, reserves } = this;
     const seconds = this.#seconds(demand);
-    if (demand.class !== 0 && !this.ramp.allows(seconds)) return held("ramp", seconds / this.ramp.rate);
+    if (!this.ramp.allows(seconds, demand.class === 0)) return held("ramp", seconds / this.ramp.rate);
     const obstacle = findObstacle({ ledger, streams, reserves, standing }, demand, as.gatedAs, as.inputAs);
     if (obstacle === null) return this.#wary(nowS);
     const { by, limiter, shortBy } = obstacle;
@@ -103,6 +116,7 @@ export class Mirror {
     const { ledger, streams } = this;
     const { demand } = call;
     this.usedS = nowS;
+    this.#sentS = nowS;
     this.#unanswered += 1;
     ledger.refill(nowS);
     ledger.take(REQ, 1);
@@ -123,30 +137,41 @@ export class Mirror {
   /** The answer has begun. `countedInput` is what its prompt counts; null where that comes only at the end. */
   head(sending: Sending, countedInput: number | null, readings: LimitReadings, nowS: number): void {
     this.ledger.refill(nowS);
-    this.#answered(1);
+    if (!sending.hasHead) {
+      this.#unanswered -= 1;
+      this.#window = Math.min(MAX_WINDOW, this.#window + 1);
+    }
     if (sending.stream.firstByteS === null) sending.stream.firstByteS = nowS;
     this.#settleInput(sending, countedInput);
     this.streams.renew(sending.stream, nowS);
-    if (!sending.hasHead) this.#observe(readings, sending, nowS);
+    if (sending.hasHead) return;
     sending.hasHead = true;
+    this.hasAnswered = true;
+    this.#observe(readings, sending, nowS);
+    this.#untold.answered();
+    if (!this.#observer.hasHeard) {
+      this.#untold.letIn({ input: sending.input, output: sending.stream.flow.remaining }, nowS);
+    }
   }
 
   end(sending: Sending, actual: { countedInput: number | null; output: number | null }, nowS: number): void {
     this.ledger.refill(nowS);
-    if (!sending.hasHead) this.#unanswered = Math.max(0, this.#unanswered - 1);
+    if (!sending.hasHead) this.#unanswered -= 1;
     this.#settleInput(sending, actual.countedInput);
     this.streams.end(sending.stream, actual.output ?? sending.stream.produced, nowS);
   }
 
   /** The upstream refused before the first byte: everything is given back, then the refusal's headers are heard. */
-  refused(sending: Sending, readings: LimitReadings, isLimit: boolean, nowS: number): void {
+  refused(sending: Sending, readings: LimitReadings, action: RefusalAction, nowS: number): void {
     const { ledger } = this;
     ledger.refill(nowS);
-    this.#answered(isLimit ? 0.7 : 1);
+    this.#unanswered -= 1;
+    if (isLimit(action)) this.#window = Math.max(1, 0.7 * this.#window);
     ledger.give(REQ, 1);
     ledger.takeInput(-sending.input);
     this.streams.refuse(sending.stream);
     this.#observe(readings, null, nowS);
+    if (action.kind === "bucket" && !this.#observer.hasHeard) this.#untold.refused(nowS);
   }
 
   pause(untilS: number): void {
@@ -185,6 +210,11 @@ export class Mirror {
     };
   }
 
+  /** Whether a call may go to an upstream whose limits are to be learnt from its answer. */
+  #mayProbe(nowS: number): boolean {
+    return this.#unanswered < this.#window || (this.#untold.some && nowS >= this.#sentS + SILENCE_S);
+  }
+
   /** What there seems to be room for goes in turn where there may be none. */
   #wary(nowS: number): Held | null {
     const { ledger } = this;
@@ -205,12 +235,6 @@ export class Mirror {
     this.reserves.forgetOutput();
     // Room for the whole of max_tokens was not known to be needed: its lack was taken for refused growth.
     if (this.ledger.accounting === "reserve") this.ramp.lift();
-  }
-
-  #answered(factor: number): void {
-    this.#unanswered = 0;
-    if (factor < 1) this.#window = Math.max(1, this.#window * factor);
-    else this.#window = Math.min(MAX_WINDOW, this.#window + 1);
   }
 
   #settleInput(sending: Sending, counted: number | null): void {

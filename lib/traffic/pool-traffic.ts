@@ -1,5 +1,5 @@
-import { LRUCache } from "lru-cache";
 import type { Lane } from "../anthropic/pools.ts";
+import type { Affinities } from "./affinities.ts";
 import { ClassService, type Turn } from "./class-service.ts";
 import { CLASS_INDEXES, type ClassIndex, className } from "./classes.ts";
 import type { Decisions } from "./decisions.ts";
@@ -15,7 +15,6 @@ import type { WaitingRoom } from "./waiting-room.ts";
 
 /** What a fair share is measured by while no limits are known. */
 const USUAL_LIMITS = [1_000, 450_000, 90_000] as const;
-const MAX_AFFINITIES = 4_096;
 /** While something is held, levels are looked at so often. */
 const HELD_PUMP_S = 0.05;
 const STANDING_AFTER_S = 5;
@@ -32,6 +31,8 @@ const BESIDE = { fullness: 0.85, share: 0.15, deepS: 20 };
 
 /** The calls that compete for one pool in one lane, through the upstreams that serve it together. */
 export class PoolTraffic {
+  /** Of all three that tell pools apart. */
+  readonly key: string;
   readonly group: string;
   readonly pool: string;
   readonly lane: Lane;
@@ -45,16 +46,17 @@ export class PoolTraffic {
   readonly #room: WaitingRoom;
   readonly #service: ClassService;
   readonly #deadlines = new IndexedHeap<Ticket>();
-  readonly #lastUpstream = new LRUCache<string, string>({ max: MAX_AFFINITIES });
+  readonly #affinities: Affinities;
   #standingS: number;
   /** The last call that was held at the front: what is behind it was held by it. */
   #front: { class: ClassIndex; heldBy: HeldBy; heldS: number } | null = null;
 
   constructor(
     place: { group: string; pool: string; lane: Lane; cacheReadsCount: boolean },
-    options: { mode: TrafficMode; candidates: readonly Candidate[]; room: WaitingRoom },
+    options: { mode: TrafficMode; candidates: readonly Candidate[]; room: WaitingRoom; affinities: Affinities },
     nowS: number,
   ) {
+    this.key = `${place.group}/${place.pool}/${place.lane}`;
     this.group = place.group;
     this.pool = place.pool;
     this.lane = place.lane;
@@ -63,6 +65,7 @@ export class PoolTraffic {
     this.usedS = nowS;
     this.#cacheReadsCount = place.cacheReadsCount;
     this.#room = options.room;
+    this.#affinities = options.affinities;
     this.#service = new ClassService(nowS);
     this.#standingS = nowS;
   }
@@ -156,7 +159,7 @@ export class PoolTraffic {
 
   choose(ticket: Ticket, gatedAs: ClassIndex, nowS: number, inputAs = gatedAs): Choice {
     this.#estimateAgain(ticket, nowS);
-    const last = this.#lastUpstream.get(affinityOf(ticket));
+    const last = this.#affinities.lastOf(ticket);
     const { candidates, standing } = this;
     const demand = demandOf(ticket, ticket.input);
     const question = {
@@ -175,7 +178,7 @@ export class PoolTraffic {
 
   /** Where a call goes that is not held: to the upstream that has its prompts in the cache, else to one that is well. */
   usual(ticket: Ticket, nowS: number): Candidate | undefined {
-    const last = this.#lastUpstream.get(affinityOf(ticket));
+    const last = this.#affinities.lastOf(ticket);
     const well = this.candidates.filter(({ gate }) => gate.allows(nowS, ticket.ownCredential));
     return well.find(({ mirror }) => mirror.upstream === last) ?? well[0] ?? this.candidates[0];
   }
@@ -195,11 +198,12 @@ export class PoolTraffic {
   send(ticket: Ticket, { to, reason }: Extract<Choice, { reason: unknown }>, nowS: number): void {
     const { mirror, gate } = to;
     ticket.attempts += 1;
-    gate.send(nowS, ticket.ownCredential);
+    gate.send(ticket, nowS);
     if (this.#isMove(ticket, to)) ticket.input = wholeInputOf(ticket);
-    this.#lastUpstream.set(affinityOf(ticket), mirror.upstream);
+    this.#affinities.wentTo(mirror.upstream, ticket);
     const cost = this.cost(ticket.input, ticket.output);
     ticket.charged = cost;
+    this.queue.countOut(ticket.agentQueue, 1);
     this.queue.charge(ticket.agentQueue, cost);
     this.#service.add(ticket.class, cost);
     const call = { demand: demandOf(ticket, ticket.input), shape: ticket.shape, streams: ticket.call.streams };
@@ -207,8 +211,9 @@ export class PoolTraffic {
     ticket.sentBy = { upstream: mirror.upstream, reason, sentS: nowS, out: { mirror, sending } };
   }
 
-  /** Charges the agent and its class what the call did cost in place of what was expected: 0 when it was refused. */
+  /** The call is out no longer. Charges the agent and its class what the call did cost in place of what was expected: 0 when it was refused. */
   settle(ticket: Ticket, cost: number): void {
+    this.queue.countOut(ticket.agentQueue, -1);
     const difference = cost - ticket.charged;
     ticket.charged = cost;
     this.queue.adjust(ticket.agentQueue, difference);
@@ -321,7 +326,7 @@ export class PoolTraffic {
 
   /** Whether the call would leave the upstream that has its prompts in the cache. */
   #isMove(ticket: Ticket, { mirror }: Candidate): boolean {
-    const last = this.#lastUpstream.get(affinityOf(ticket));
+    const last = this.#affinities.lastOf(ticket);
     return last !== undefined && last !== mirror.upstream;
   }
 
@@ -332,7 +337,7 @@ export class PoolTraffic {
    */
   #sendAtHome(of: ClassIndex, gatedAs: ClassIndex, to: Candidate, nowS: number, decisions: Decisions): boolean {
     for (const ticket of this.queue.headsWithin(of, NEARLY_NEXT, nowS)) {
-      if (this.#lastUpstream.get(affinityOf(ticket)) !== to.mirror.upstream) continue;
+      if (this.#affinities.lastOf(ticket) !== to.mirror.upstream) continue;
       const choice = this.choose(ticket, gatedAs, nowS);
       if (choice.to !== to) continue;
       this.#release(ticket, choice, nowS, decisions);
@@ -378,8 +383,4 @@ function demandOf(ticket: Ticket, input: number): Demand {
 /** What it counts where no cache serves it. */
 function wholeInputOf({ input, shape, call }: Ticket): number {
   return Math.max(input, shape.inputTokens(call.bytes));
-}
-
-function affinityOf({ call }: Ticket): string {
-  return call.affinity ?? call.agent;
 }

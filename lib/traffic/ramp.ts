@@ -4,6 +4,8 @@ const MAX_TOKENS_S = 2;
 const MAX_RATE = 1.5;
 const STEP_S = 5;
 const MIN_CUT_GAP_S = 2;
+/** What asks for slower growth spares critical calls; what has just come back takes no thousand of them at once either. */
+const RESTART_HOLDS_ALL_S = 10;
 
 /** `growth` is the factor of each step after the cut. */
 export type RampCut = { factor: number; floor: number; holdS: number; growth: number };
@@ -28,6 +30,7 @@ export class Ramp {
   #stepS = 0;
   #offS = Number.NEGATIVE_INFINITY;
   #growth = CAREFUL_GROWTH;
+  #holdsAllUntilS = Number.NEGATIVE_INFINITY;
   /** What goes out now, decayed over ten seconds: where a first cut begins. */
   #sendRate = 0;
   #sentS: number;
@@ -68,8 +71,9 @@ export class Ramp {
   }
 
   /** Whether a call worth so many seconds of limit may go. A large one goes on 1.5 and leaves a debt. */
-  allows(seconds: number): boolean {
-    return !this.isOn || this.#tokens >= Math.min(seconds, 1.5);
+  allows(seconds: number, isCritical: boolean): boolean {
+    if (!this.isOn || (isCritical && this.#nowS >= this.#holdsAllUntilS)) return true;
+    return this.#tokens >= Math.min(seconds, 1.5);
   }
 
   send(seconds: number, nowS: number): void {
@@ -88,6 +92,7 @@ export class Ramp {
 
   /** Begins slowly after an outage, so that what has waited does not go out at once. */
   restart(rate: number, holdS: number, nowS: number): void {
+    this.#holdsAllUntilS = nowS + RESTART_HOLDS_ALL_S;
     this.#start({ rate: Math.min(rate, this.#rate), holdS, growth: CAREFUL_GROWTH }, nowS);
   }
 

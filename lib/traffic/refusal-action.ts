@@ -18,6 +18,8 @@ export type RefusalAction =
   | { kind: "acceleration"; waitS: number; pauseS: number }
   | { kind: "overload"; waitS: number }
   | { kind: "fault"; waitS: number }
+  /** A fault that is not tried again: the work may have been done, and would be paid twice. */
+  | { kind: "timeout" }
   | { kind: "stop"; cause: StopCause }
   /** The caller's own affair, or nothing that another try would cure. */
   | { kind: "pass" };
@@ -60,7 +62,7 @@ export function chooseAction(
   }
   const backoffS = Math.min(MAX_BACKOFF_S, 0.5 * 2 ** Math.min(4, call.failures)) * (1 - 0.25 * unit);
   if (status === 529 || cause === "overloaded") return { kind: "overload", waitS: backoffS };
-  if (cause === "timeout") return { kind: "pass" };
+  if (cause === "timeout") return { kind: "timeout" };
   if (status === null || status >= 500) return { kind: "fault", waitS: backoffS };
   return { kind: "pass" };
 }

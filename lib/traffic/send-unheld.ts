@@ -30,5 +30,6 @@ function sendJudged(ticket: Ticket, usual: Candidate, nowS: number): void {
 
 function sendUnseen(ticket: Ticket, { mirror }: Candidate, nowS: number): void {
   ticket.attempts += 1;
+  ticket.pool.queue.countOut(ticket.agentQueue, 1);
   ticket.sentBy = { upstream: mirror.upstream, reason: "only", sentS: nowS, out: null };
 }

@@ -51,6 +51,8 @@ export type Ticket = {
   readonly deadlineS: number;
   readonly position: number;
   readonly ownCredential: boolean;
+  /** What keeps a prompt cache warm together, in its pool. */
+  readonly affinity: string;
   /** What it will probably count: input less what the cache will serve, and output. */
   input: number;
   output: number;
@@ -98,6 +100,7 @@ export function issueTicket(of: Pick<Ticket, "call" | "pool" | "shape">, nowS: n
     deadlineS: nowS + waitS,
     position: pool.position(index),
     ownCredential: call.ownCredential ?? false,
+    affinity: `${pool.key}\n${call.affinity ?? call.agent}`,
     input,
     output,
     estimatedS: nowS,

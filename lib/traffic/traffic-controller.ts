@@ -1,18 +1,19 @@
-import { getPool, type Lane } from "../anthropic/pools.ts";
 import { Register } from "../kit/register.ts";
 import type { ClassIndex } from "./classes.ts";
 import { type Admitted, Decisions, type ShedCall } from "./decisions.ts";
-import { DIMENSIONS, type LimitReadings, limiterOf } from "./dimensions.ts";
+import type { LimitReadings } from "./dimensions.ts";
 import { Estimator } from "./estimator.ts";
+import type { Mirror } from "./mirror.ts";
 import { Modes } from "./modes.ts";
-import { PoolTraffic } from "./pool-traffic.ts";
+import type { PoolTraffic } from "./pool-traffic.ts";
 import { ACCELERATION_CUT, OVERLOAD_CUT } from "./ramp.ts";
 import { chooseAction, isLimit, type RefusalAction, type UpstreamRefusal } from "./refusal-action.ts";
 import type { ShedReason, TrafficMode, TrafficSnapshot } from "./schema.ts";
 import { sendUnheld } from "./send-unheld.ts";
 import type { Shed } from "./shed.ts";
 import { issueTicket, type Ticket, type TrafficCall } from "./ticket.ts";
-import { Upstreams } from "./upstreams.ts";
+import { TrafficPools } from "./traffic-pools.ts";
+import { type ExpectedLimits, Upstreams } from "./upstreams.ts";
 import { type ActualUse, type InputUse, UNKNOWN_USE } from "./use.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
@@ -23,7 +24,6 @@ const FAIL_FAST_SHARE = 0.85;
 /** So few queues are looked at whether anything waits in them or not: to note each time that one is empty costs more. */
 const FEW_QUEUES = 16;
 const SWEEP_S = 60;
-const FORGET_AFTER_S = 3_600;
 /** No answer lasts so long: what is still out then was lost, and its room with it. */
 const LOST_AFTER_S = 7_200;
 
@@ -51,7 +51,7 @@ export class TrafficController {
   readonly #decisions: Decisions;
   readonly #room = new WaitingRoom();
   readonly #tickets = new Register<Ticket>();
-  readonly #pools = new Map<string, PoolTraffic>();
+  readonly #pools: TrafficPools;
   /** Where calls wait, and a few where they did. */
   readonly #waiting = new Set<PoolTraffic>();
   readonly #modes: Modes;
@@ -63,12 +63,13 @@ export class TrafficController {
     this.#modes = new Modes(options.mode ?? "enforce");
     this.#upstreams = new Upstreams(options.learnsDrift ?? false);
     this.#decisions = new Decisions(options.random);
+    this.#pools = new TrafficPools({ upstreams: this.#upstreams, modes: this.#modes, room: this.#room });
   }
 
   /** Names the upstreams that serve a group together. A group that was never set is its one upstream. */
   setGroup(group: string, upstreams: readonly string[], nowS: number): void {
     this.#upstreams.setGroup(group, upstreams);
-    for (const pool of this.#pools.values()) {
+    for (const pool of this.#pools.all()) {
       if (pool.group === group) pool.candidates = this.#upstreams.candidates(pool, nowS);
     }
   }
@@ -77,21 +78,16 @@ export class TrafficController {
   setModes(general: TrafficMode, byPool: Readonly<Record<string, TrafficMode>>, nowS: number): void {
     this.#modes.general = general;
     this.#modes.byPool = byPool;
-    for (const pool of this.#pools.values()) pool.mode = this.#modes.of(pool.pool);
+    for (const pool of this.#pools.all()) pool.mode = this.#modes.of(pool.pool);
     for (const pool of this.#waiting) if (pool.mode !== "enforce") this.#letGo(pool, nowS);
   }
 
-  /** Limits known from elsewhere, such as an operator or the last run: until headers say more, their buckets are full. */
-  expectLimits(
-    place: { upstream: string; pool: string; lane: Lane },
-    limits: Partial<Record<keyof LimitReadings, number>>,
-    nowS: number,
-  ): void {
-    const { ledger } = this.#upstreams.mirror(place, nowS);
-    for (const dimension of DIMENSIONS) {
-      const limit = limits[limiterOf(dimension)];
-      if (limit !== undefined && limit > 0) ledger.setLimit(dimension, limit, limit);
-    }
+  /**
+   * Where limits are known from before an upstream's first answer. They measure shares and costs; how much room there is
+   * only an answer tells, so until the first one comes three calls at a time go to ask.
+   */
+  expectLimits(expected: ExpectedLimits): void {
+    this.#upstreams.expected = expected;
   }
 
   /** Whether an upstream did well when it was last asked: for calls that are not held, and so not tried again. */
@@ -108,7 +104,7 @@ export class TrafficController {
   /** A call has arrived: its ticket, or why it is refused at once. */
   arrive(call: TrafficCall, nowS: number): { admitted: null; id: number } | Shed {
     this.#decisions.count("arrived");
-    const pool = this.#pool(call, nowS);
+    const pool = this.#pools.use(call, nowS);
     const shape = this.#estimator.of(call.agent, call.model);
     const ticket = issueTicket({ call, pool, shape }, nowS);
     if (pool.mode !== "off") {
@@ -142,6 +138,7 @@ export class TrafficController {
     const { upstream, out } = ticket.sentBy;
     this.#upstreams.answered(upstream, ticket.ownCredential, nowS);
     if (!out) return;
+    this.#pools.prove(ticket.pool);
     this.#learnInput(ticket, answer);
     out.mirror.head(out.sending, ticket.pool.countedInput(answer), answer.limits, nowS);
   }
@@ -158,10 +155,13 @@ export class TrafficController {
     if (!ticket?.sentBy) return;
     this.#tickets.delete(id);
     const { upstream, out } = ticket.sentBy;
-    if (!out) return;
+    if (!out) {
+      ticket.pool.queue.countOut(ticket.agentQueue, -1);
+      return;
+    }
     const { mirror, sending } = out;
     const { stream } = sending;
-    if (!sending.hasHead) this.#upstreams.gate(upstream).abandon(nowS);
+    if (!sending.hasHead) this.#upstreams.gate(upstream).abandon(id, nowS);
     this.#learnInput(ticket, actual);
     const output = actual.outputTokens ?? stream.produced;
     mirror.end(sending, { countedInput: ticket.pool.countedInput(actual), output }, nowS);
@@ -195,11 +195,11 @@ export class TrafficController {
       this.#random(),
     );
     if (out) {
-      out.mirror.refused(out.sending, refusal.limits, isLimit(action), nowS);
+      out.mirror.refused(out.sending, refusal.limits, action, nowS);
       pool.settle(ticket, 0);
       if (!isUnheard && (action.kind === "fault" || action.kind === "overload")) ticket.failures += 1;
-      this.#react(action, ticket, upstream, nowS);
-    }
+      this.#react(action, ticket, out.mirror, nowS);
+    } else pool.queue.countOut(ticket.agentQueue, -1);
     const notBeforeS = mayWait ? this.#retryAt(action, ticket, nowS) : null;
     if (notBeforeS === null) {
       this.#tickets.delete(id);
@@ -228,12 +228,13 @@ export class TrafficController {
   }
 
   snapshot(nowS: number): TrafficSnapshot {
-    const pools = [...this.#pools.values()];
-    const standingAt = (place: { pool: string; lane: Lane }) =>
-      Math.max(
-        0,
-        ...pools.filter(({ pool, lane }) => pool === place.pool && lane === place.lane).map((one) => one.standing),
-      );
+    const pools = [...this.#pools.all()];
+    const standing = new Map<string, number>();
+    for (const { pool, lane, standing: stood } of pools) {
+      const place = `${pool}/${lane}`;
+      standing.set(place, Math.max(standing.get(place) ?? 0, stood));
+    }
+    const standingAt = ({ pool, lane }: Mirror) => standing.get(`${pool}/${lane}`) ?? 0;
     return {
       mode: this.#modes.general,
       poolModes: { ...this.#modes.byPool },
@@ -301,16 +302,20 @@ export class TrafficController {
   }
 
   /** What a refusal means to all others. */
-  #react(action: RefusalAction, ticket: Ticket, upstream: string, nowS: number): void {
-    const mirror = this.#upstreams.mirror({ upstream, pool: ticket.call.pool, lane: ticket.call.lane }, nowS);
+  #react(action: RefusalAction, ticket: Ticket, mirror: Mirror, nowS: number): void {
+    const { upstream } = mirror;
     const gate = this.#upstreams.gate(upstream);
     if (action.kind === "fault" || action.kind === "overload") {
-      gate.fail(nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
+      gate.fail(ticket.id, nowS, this.#random(), action.kind === "fault" ? 1 : OVERLOAD_WEIGHT);
       mirror.ramp.cut(OVERLOAD_CUT, nowS);
       return;
     }
+    if (action.kind === "timeout") {
+      gate.fail(ticket.id, nowS, this.#random(), 1);
+      return;
+    }
     if (action.kind === "stop" && mayStop(action, ticket)) {
-      gate.stop(action.cause, nowS);
+      this.#upstreams.stopped(upstream, action.cause, nowS);
       for (const pool of this.#waiting) {
         this.#shedAll(pool, "upstream_stopped", nowS, ({ ownCredential }) =>
           pool.candidates.every((one) => one.gate.isStopped(ownCredential)),
@@ -333,7 +338,7 @@ export class TrafficController {
       const hasOther = pool.candidates.some(({ gate }) => !gate.isStopped(own) && gate.allows(nowS, own));
       return hasOther && mayStop(action, ticket) ? nowS : null;
     }
-    if (action.kind === "pass" || ticket.failures >= MAX_FAILURES) return null;
+    if (action.kind === "pass" || action.kind === "timeout" || ticket.failures >= MAX_FAILURES) return null;
     return nowS + action.waitS;
   }
 
@@ -351,34 +356,13 @@ export class TrafficController {
     this.#tickets.delete(ticket.id);
   }
 
-  #pool({ group, pool: id, lane }: TrafficCall, nowS: number): PoolTraffic {
-    const key = `${group}/${id}/${lane}`;
-    let pool = this.#pools.get(key);
-    if (!pool) {
-      const { cacheReadsCount } = getPool(id);
-      const candidates = this.#upstreams.candidates({ group, pool: id, lane }, nowS);
-      const place = { group, pool: id, lane, cacheReadsCount };
-      pool = new PoolTraffic(place, { mode: this.#modes.of(id), candidates, room: this.#room }, nowS);
-      this.#pools.set(key, pool);
-    }
-    pool.usedS = nowS;
-    return pool;
-  }
-
   /** Ends what was lost and forgets what is no longer used, so that memory and room never leak away. */
   #sweep(nowS: number): void {
     this.#sweptS = nowS;
     for (const { id, sentBy } of this.#tickets.all()) {
       if (sentBy && nowS - sentBy.sentS > LOST_AFTER_S) this.end(id, UNKNOWN_USE, nowS);
     }
-    const beforeS = nowS - FORGET_AFTER_S;
-    for (const [key, pool] of this.#pools) {
-      if (pool.usedS >= beforeS || pool.queue.length > 0) continue;
-      this.#pools.delete(key);
-      this.#waiting.delete(pool);
-    }
-    const used = new Set([...this.#pools.values()].flatMap((pool) => pool.candidates.map(({ mirror }) => mirror)));
-    this.#upstreams.forget(beforeS, (mirror) => used.has(mirror));
+    for (const pool of this.#pools.forget(nowS)) this.#waiting.delete(pool);
   }
 }
 

@@ -43,9 +43,9 @@ export class UpstreamGate {
     return breaker === null ? stopped : Math.max(breaker, stopped ?? 0);
   }
 
-  send(nowS: number, ownCredential: boolean): void {
+  send({ id, ownCredential }: { id: number; ownCredential: boolean }, nowS: number): void {
     if (this.#stopped && this.isStopped(ownCredential)) this.#stopped.probeAtS = nowS + STOP_PROBE_S;
-    this.#breaker.send(nowS);
+    this.#breaker.send(id, nowS);
   }
 
   /** It answered. True when it had been down until now. */
@@ -54,16 +54,19 @@ export class UpstreamGate {
     return this.#breaker.succeed();
   }
 
-  fail(nowS: number, unit: number, weight: number): void {
-    this.#breaker.fail(nowS, unit, weight);
+  fail(id: number, nowS: number, unit: number, weight: number): void {
+    this.#breaker.fail(id, nowS, unit, weight);
   }
 
-  stop(cause: StopCause, nowS: number): void {
+  /** It answered, and takes no calls. True when it had been down until now. */
+  stop(cause: StopCause, nowS: number): boolean {
     this.#stopped = { cause, probeAtS: nowS + STOP_PROBE_S };
+    return this.#breaker.succeed();
   }
 
-  abandon(nowS: number): void {
-    this.#breaker.abandon(nowS);
+  /** A call ended without an answer that was the upstream's. */
+  abandon(id: number, nowS: number): void {
+    this.#breaker.abandon(id, nowS);
   }
 
   state(nowS: number): UpstreamHealth {

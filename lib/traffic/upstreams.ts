@@ -1,9 +1,13 @@
 import type { Lane } from "../anthropic/pools.ts";
 import { Mirror } from "./mirror.ts";
+import type { KnownLimits } from "./untold-limits.ts";
 import type { Candidate } from "./upstream-choice.ts";
-import { UpstreamGate } from "./upstream-gate.ts";
+import { type StopCause, UpstreamGate } from "./upstream-gate.ts";
 
-type Place = { upstream: string; pool: string; lane: Lane };
+export type Place = { upstream: string; pool: string; lane: Lane };
+
+/** The limits of a place by what is known before it has answered: published, stored or configured. */
+export type ExpectedLimits = (place: Place) => KnownLimits;
 
 /** After an outage calls go out at half the limit at first. */
 const RESTART_RATE = 0.5;
@@ -11,6 +15,8 @@ const RESTART_HOLD_S = 60;
 
 /** The upstreams, their groups, and a mirror for each pool and lane that was met at one. */
 export class Upstreams {
+  /** Asked whenever a mirror is made, and so again where one was forgotten. */
+  expected: ExpectedLimits = () => ({});
   readonly #learnsDrift: boolean;
   readonly #groups = new Map<string, readonly string[]>();
   readonly #mirrors = new Map<string, Mirror>();
@@ -37,7 +43,7 @@ export class Upstreams {
     const key = `${place.upstream}/${place.pool}/${place.lane}`;
     let mirror = this.#mirrors.get(key);
     if (!mirror) {
-      mirror = new Mirror(place, this.#learnsDrift, nowS);
+      mirror = new Mirror(place, { learnsDrift: this.#learnsDrift, expected: this.expected(place) }, nowS);
       this.#mirrors.set(key, mirror);
     }
     return mirror;
@@ -54,17 +60,26 @@ export class Upstreams {
 
   /** It answered. After an outage what has waited is let go slowly. */
   answered(upstream: string, ownCredential: boolean, nowS: number): void {
-    if (!this.gate(upstream).succeed(ownCredential)) return;
+    if (this.gate(upstream).succeed(ownCredential)) this.#restart(upstream, nowS);
+  }
+
+  /** It answered that it takes no calls. */
+  stopped(upstream: string, cause: StopCause, nowS: number): void {
+    if (this.gate(upstream).stop(cause, nowS)) this.#restart(upstream, nowS);
+  }
+
+  #restart(upstream: string, nowS: number): void {
     for (const mirror of this.#mirrors.values()) {
       if (mirror.upstream === upstream) mirror.ramp.restart(RESTART_RATE, RESTART_HOLD_S, nowS);
     }
   }
 
-  /** Forgets what nobody has used since `beforeS` and nothing leans on. */
-  forget(beforeS: number, isUsed: (mirror: Mirror) => boolean): void {
+  /** Forgets what nobody has used since and nothing leans on, and sooner what has never answered. */
+  forget(beforeS: { proven: number; unproven: number }, isUsed: (mirror: Mirror) => boolean): void {
     const used = new Set([...this.#groups.values()].flat());
     for (const [key, mirror] of this.#mirrors) {
-      if (mirror.usedS < beforeS && mirror.streams.size === 0 && !isUsed(mirror)) this.#mirrors.delete(key);
+      const since = mirror.hasAnswered ? beforeS.proven : beforeS.unproven;
+      if (mirror.usedS < since && mirror.streams.size === 0 && !isUsed(mirror)) this.#mirrors.delete(key);
       else used.add(mirror.upstream);
     }
     for (const upstream of this.#gates.keys()) if (!used.has(upstream)) this.#gates.delete(upstream);

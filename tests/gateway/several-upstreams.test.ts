@@ -97,12 +97,12 @@ describe.each(UNLIKE_DOORS)("through the %s door, an agent key's calls", (door) 
 
   test("that meet an upstream dying go on at the other, and the place they left is cleared", async () => {
     const { call, first, served, gateway } = await start();
-    await Promise.all(Array.from({ length: 20 }, (_, index) => call({ agent: `agent-${index}` })));
+    await Promise.all(Array.from({ length: 45 }, (_, index) => call({ agent: `agent-${index}` })));
     const before = served().second;
     await first.close();
     await Promise.all(Array.from({ length: 20 }, (_, index) => call({ agent: `agent-${index}` })));
     expect(served().second).toBe(before + 20);
-    const rows = gateway.records.calls.slice(20);
+    const rows = gateway.records.calls.slice(45);
     const moved = rows.filter(({ traffic }) => (traffic?.attempts ?? 0) > 1);
     expect(moved.length).toBeGreaterThan(0);
     expect(moved.every(({ upstream, status }) => upstream === "second" && status === 200)).toBe(true);
@@ -114,13 +114,13 @@ describe.each(UNLIKE_DOORS)("through the %s door, an agent key's calls", (door) 
   test("draw on one ledger where both keys are of one organisation", async () => {
     const organizationId = "org-common";
     const { call, served, gateway } = await start({ first: { organizationId }, second: { organizationId } });
-    await Promise.all(Array.from({ length: 20 }, (_, index) => call({ agent: `agent-${index}` })));
+    await Promise.all(Array.from({ length: 45 }, (_, index) => call({ agent: `agent-${index}` })));
     const before = served();
     expect(Math.min(before.first, before.second)).toBeGreaterThan(0);
     await Promise.all(Array.from({ length: 20 }, (_, index) => call({ agent: `agent-${index}` })));
     await call({ apiKey: "sk-ant-own" });
-    const [used] = new Set(gateway.records.calls.slice(20).map(({ upstream }) => upstream));
-    expect(gateway.records.calls.slice(20).every(({ upstream }) => upstream === used)).toBe(true);
+    const [used] = new Set(gateway.records.calls.slice(45).map(({ upstream }) => upstream));
+    expect(gateway.records.calls.slice(45).every(({ upstream }) => upstream === used)).toBe(true);
     const after = served();
     expect([after.first - before.first, after.second - before.second].sort()).toContain(used === "second" ? 20 : 0);
   });
@@ -151,6 +151,43 @@ describe.each(UNLIKE_DOORS)("through the %s door, an agent key's calls", (door) 
     expect(refused).toMatchObject({ status: 429 });
     expect(served()).toEqual({ first: 1, second: 0 });
     expect(second.ledger.sums.calls).toBe(0);
+  });
+
+  describe("that wait", () => {
+    type Started = Awaited<ReturnType<typeof start>>;
+
+    /** Calls that wait because whoever they are sent to is overloaded, and then no more. */
+    async function waiting({ call, desk, first, second }: Started) {
+      for (const simulator of [first, second]) simulator.setFaults({ "529": 1 });
+      const calls = Array.from({ length: 8 }, (_, index) => call({ agent: `agent-${index}` }));
+      await expect.poll(() => desk.snapshot().waiting).toBe(8);
+      for (const simulator of [first, second]) simulator.setFaults({});
+      return calls;
+    }
+
+    const upstreamsOf = async (calls: ReturnType<Started["call"]>[]) =>
+      new Set((await Promise.all(calls)).map(({ response }) => response.headers.get("x-headroom-upstream")));
+
+    test("for one of two go to the other when that one is taken away", async () => {
+      const started = await start();
+      const calls = await waiting(started);
+      started.upstreams.callable = [started.other];
+      expect(await upstreamsOf([...calls, started.call({ agent: "late" })])).toEqual(new Set(["second"]));
+    });
+
+    test("for the only one go to the one that takes its place", async () => {
+      const started = await start();
+      started.upstreams.callable = [started.own];
+      const calls = await waiting(started);
+      started.upstreams.callable = [started.other];
+      expect(await upstreamsOf([...calls, started.call({ agent: "late" })])).toEqual(new Set(["second"]));
+    });
+
+    test("are served when the upstreams turn out to be of one organisation", async () => {
+      const organizationId = "org-common";
+      const started = await start({ first: { organizationId }, second: { organizationId } });
+      expect(await upstreamsOf(await waiting(started))).toEqual(new Set(["anthropic"]));
+    });
   });
 
   test("follow what operators change while the gateway runs", async () => {

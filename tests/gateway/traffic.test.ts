@@ -1,8 +1,8 @@
 import Anthropic from "@anthropic-ai/sdk";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { DEFAULT_AGENT_SETTINGS } from "../../lib/access/schema.ts";
 import { TrafficDesk } from "../../lib/gateway/traffic-desk.ts";
-import { systemClock } from "../../lib/kit/clock.ts";
+import { ManualClock, systemClock } from "../../lib/kit/clock.ts";
 import { type Simulator, startSimulator } from "../../lib/simulator/simulator.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import type { CallRecord } from "../../lib/usage/schema.ts";
@@ -23,12 +23,13 @@ afterEach(async () => {
 type Limits = { requests: number; input_tokens: number; output_tokens: number };
 const ROOMY: Limits = { requests: 10_000, input_tokens: 10_000_000, output_tokens: 2_000_000 };
 
-async function start(door: Door, limits: Limits = ROOMY, options: Parameters<typeof startSimulator>[0] = {}) {
-  const simulator = await startSimulator({ limits: { [POOL]: limits }, ...options });
+/** `expected` are the limits that are known before the first answer: the simulator's own, or what it is thought to have. */
+async function start(door: Door, limits: Limits = ROOMY, expected = limits) {
+  const simulator = await startSimulator({ limits: { [POOL]: limits } });
   const desk = new TrafficDesk({
     controller: new TrafficController({ random: () => 0.5 }),
     clock: systemClock,
-    expected: () => limits,
+    expected: () => expected,
   });
   const gateway = await openDoor(door, simulator.url, { traffic: desk, believeLabels: true });
   open = { simulator, gateway, desk };
@@ -69,6 +70,18 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     expect(refusedUpstream(simulator)).toBe(0);
     const [longest] = [...gateway.records.calls].sort((a, b) => b.waitMs - a.waitMs);
     expect(longest?.traffic).toMatchObject({ mode: "enforce", heldBy: { limiter: "requests" }, attempts: 1 });
+  });
+
+  test("calls that come before the first answer wait for it, where the limits are lower than was thought", async () => {
+    const { simulator, desk, call } = await start(door, { ...ROOMY, requests: 50 }, ROOMY);
+    const gone = new AbortController();
+    const slow = { "x-simulator-first-token-ms": "300" };
+    const calls = Array.from({ length: 100 }, () => call(slow, false, gone.signal).catch(() => null));
+    await expect.poll(() => simulator.ledger.entries.length).toBeGreaterThan(40);
+    await expect.poll(() => desk.snapshot().open).toBe(0);
+    gone.abort();
+    await Promise.all(calls);
+    expect(refusedUpstream(simulator)).toBe(0);
   });
 
   test("an upstream's 429 is never the client's: the call goes again when there is room", async () => {
@@ -174,4 +187,32 @@ describe.each(UNLIKE_DOORS)("through the %s door", (door) => {
     gone.abort();
     await Promise.all(waiting);
   });
+});
+
+test("a call is given up after three faults in a row, however often limits and load had refused it before", () => {
+  const clock = new ManualClock();
+  const desk = new TrafficDesk({ controller: new TrafficController({ random: () => 0.5 }), clock });
+  onTestFinished(() => desk.close());
+  let sent = 0;
+  const waiter = { go: () => (sent += 1), shed: (refusal: unknown) => expect(refusal).toBeNull() };
+  const id = desk.arrive(
+    {
+      ...{ group: "default", pool: POOL, lane: "standard", class: "normal", agent: "agent", model: MODEL },
+      ...{ bytes: 100, maxTokens: 50, streams: false, deadlineS: 500 },
+    },
+    waiter,
+  );
+  if (id === null) throw new Error("it was refused at once");
+  desk.pump();
+  const refused = (status: number) => {
+    const cause = { 429: "requests", 500: "upstream_fault", 529: "overloaded" } as const;
+    const refusal = { status, cause: cause[status as keyof typeof cause], retryAfterS: status === 429 ? 1 : null };
+    const isWaiting = desk.refused(id, "default", { ...refusal, limits: {} });
+    clock.advance(40_000);
+    desk.pump();
+    return isWaiting;
+  };
+  expect([429, 429, 500, 529, 500, 500].map(refused)).toEqual(Array(6).fill(true));
+  expect(sent).toBe(7);
+  expect(refused(500)).toBe(false);
 });

@@ -4,6 +4,7 @@ import type { TrafficCall } from "../../lib/traffic/ticket.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { callRecord } from "../support/call-record.ts";
 import { OverviewSource } from "../support/overview-data.ts";
+import { teach } from "../traffic/teach.ts";
 
 async function read(metrics: Metrics, controller = new TrafficController({ random: () => 0.5 })): Promise<string> {
   const { text } = await metrics.render(new OverviewSource("calm").first(), controller.snapshot(0), {
@@ -66,7 +67,7 @@ test("traffic control's ledgers, reserves, streams, ramp and upstreams are told 
   const metrics = new Metrics();
   const controller = new TrafficController({ random: () => 0.5 });
   const place = { upstream: "default", pool: "opus-5.5", lane: "standard" } as const;
-  controller.expectLimits(place, { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 }, 0);
+  teach(controller, { ...place, group: "default" }, { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 });
   const call: TrafficCall = {
     ...{ group: "default", pool: "opus-5.5", lane: "standard", class: "normal", agent: "a", model: "claude-opus-5-5" },
     ...{ bytes: 4_000, maxTokens: 1_000, streams: true, deadlineS: null },

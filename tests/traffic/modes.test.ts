@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { CLASSES, TrafficMode } from "../../lib/traffic/schema.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { Random } from "../support/random.ts";
+import { teach } from "./teach.ts";
 
 const POOLS = ["opus-5", "haiku-4.5"] as const;
 const MODES = TrafficMode.options;
@@ -18,9 +19,9 @@ class Switchboard {
   constructor(seed: number) {
     this.#random = new Random(seed);
     this.#controller = new TrafficController({ random: () => this.#random.next() });
-    this.#controller.setGroup("default", ["a", "b"], 0);
     for (const upstream of ["a", "b"])
-      for (const pool of POOLS) this.#controller.expectLimits({ upstream, pool, lane: "standard" }, LIMITS, 0);
+      for (const pool of POOLS) teach(this.#controller, { group: "default", upstream, pool, lane: "standard" }, LIMITS);
+    this.#controller.setGroup("default", ["a", "b"], 0);
   }
 
   run(untilS: number): void {

@@ -7,7 +7,7 @@ describe("the ramp", () => {
   test("is off until it is cut, and lets everything through", () => {
     const ramp = new Ramp(0);
     expect(ramp.isOn).toBe(false);
-    expect(ramp.allows(1_000)).toBe(true);
+    expect(ramp.allows(1_000, false)).toBe(true);
   });
 
   test("begins where sending was, and grows by a quarter every five seconds", () => {
@@ -59,12 +59,12 @@ describe("the ramp", () => {
   test("lets a large call go on one and a half seconds of limit, and pays for it after", () => {
     const ramp = new Ramp(0);
     ramp.restart(1, 60, 0);
-    expect(ramp.allows(20)).toBe(false);
+    expect(ramp.allows(20, false)).toBe(false);
     ramp.tick(1.5);
-    expect(ramp.allows(20)).toBe(true);
+    expect(ramp.allows(20, false)).toBe(true);
     ramp.send(20, 1.5);
     ramp.tick(4);
-    expect(ramp.allows(0.1)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(false);
   });
 
   test("gathers nothing while the upstream wants silence", () => {
@@ -72,10 +72,10 @@ describe("the ramp", () => {
     ramp.restart(1, 60, 0);
     ramp.rest(10);
     ramp.tick(10);
-    expect(ramp.allows(0.1)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(false);
     ramp.tick(10.2);
-    expect(ramp.allows(0.1)).toBe(true);
-    expect(ramp.allows(0.3)).toBe(false);
+    expect(ramp.allows(0.1, false)).toBe(true);
+    expect(ramp.allows(0.3, false)).toBe(false);
   });
 
   test("stays within its bounds whatever happens, and always comes off", () => {
@@ -102,13 +102,13 @@ describe("the ramp", () => {
 describe("the circuit breaker", () => {
   test("opens on the fifth fault in a row, probes with one call, and closes on the first success", () => {
     const breaker = new CircuitBreaker();
-    for (let fault = 0; fault < 4; fault += 1) breaker.fail(0, 0);
+    for (let fault = 0; fault < 4; fault += 1) breaker.fail(fault, 0, 0);
     expect(breaker.allows(0)).toBe(true);
-    breaker.fail(0, 0);
+    breaker.fail(4, 0, 0);
     expect(breaker.state).toBe("open");
     expect(breaker.allows(0.9)).toBe(false);
     expect(breaker.allows(1)).toBe(true);
-    breaker.send(1);
+    breaker.send(9, 1);
     expect(breaker.allows(1.1)).toBe(false);
     expect(breaker.succeed()).toBe(true);
     expect(breaker.state).toBe("closed");
@@ -117,14 +117,14 @@ describe("the circuit breaker", () => {
 
   test("waits twice as long after each failed probe, up to half a minute", () => {
     const breaker = new CircuitBreaker();
-    for (let fault = 0; fault < 5; fault += 1) breaker.fail(0, 0);
+    for (let fault = 0; fault < 5; fault += 1) breaker.fail(fault, 0, 0);
     const waits: number[] = [];
     let nowS = 0;
     for (let probe = 0; probe < 7; probe += 1) {
       waits.push((breaker.probeAtS ?? 0) - nowS);
       nowS = breaker.probeAtS ?? 0;
-      breaker.send(nowS);
-      breaker.fail(nowS, 0);
+      breaker.send(probe, nowS);
+      breaker.fail(probe, nowS, 0);
     }
     expect(waits).toEqual([1, 2, 4, 8, 16, 30, 30]);
   });
@@ -133,16 +133,30 @@ describe("the circuit breaker", () => {
     const breaker = new CircuitBreaker();
     for (let call = 0; call < 100; call += 1) {
       if (call % 5 === 4) breaker.succeed();
-      else breaker.fail(call, 0);
+      else breaker.fail(call, call, 0);
     }
     expect(breaker.state).toBe("closed");
   });
 
   test("lets another call probe when the probe's caller hangs up", () => {
     const breaker = new CircuitBreaker();
-    for (let fault = 0; fault < 5; fault += 1) breaker.fail(0, 0);
-    breaker.send(1);
-    breaker.abandon(2);
+    for (let fault = 0; fault < 5; fault += 1) breaker.fail(fault, 0, 0);
+    breaker.send(9, 1);
+    breaker.abandon(9, 2);
     expect(breaker.allows(2)).toBe(true);
+  });
+
+  test("keeps the one probe out whatever becomes of calls that went before it", () => {
+    const breaker = new CircuitBreaker();
+    for (let fault = 0; fault < 5; fault += 1) breaker.fail(fault, 0, 0);
+    breaker.send(9, 1);
+    breaker.abandon(5, 2);
+    breaker.fail(6, 2, 0);
+    expect(breaker.state).toBe("probing");
+    expect(breaker.allows(20)).toBe(false);
+    // Sent where none is held: it does not take the probe's part.
+    breaker.send(10, 3);
+    breaker.fail(9, 4, 0);
+    expect(breaker.state).toBe("open");
   });
 });

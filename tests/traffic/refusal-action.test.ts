@@ -46,7 +46,11 @@ test.each<[string, Partial<UpstreamRefusal>, object]>([
   ["overload", { status: 529, cause: "overloaded", retryAfterS: null }, { kind: "overload", waitS: 0.5 }],
   ["an error inside", { status: 500, cause: "upstream_fault", retryAfterS: null }, { kind: "fault", waitS: 0.5 }],
   ["no answer at all", { status: null, cause: "upstream_fault", retryAfterS: null }, { kind: "fault", waitS: 0.5 }],
-  ["a time-out: the work may have been done", { status: 504, cause: "timeout", retryAfterS: null }, { kind: "pass" }],
+  [
+    "a time-out: the work may have been done",
+    { status: 504, cause: "timeout", retryAfterS: null },
+    { kind: "timeout" },
+  ],
   ["a bad request", { status: 400, cause: "invalid", retryAfterS: null }, { kind: "pass" }],
   ["a model that is not allowed", { status: 403, cause: "permission", retryAfterS: null }, { kind: "pass" }],
 ])("%s", (_, change, action) => {

@@ -1,113 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
-import type { UpstreamRefusal } from "../../lib/traffic/refusal-action.ts";
 import { type TrafficClass, TrafficSnapshot } from "../../lib/traffic/schema.ts";
-import type { TrafficCall } from "../../lib/traffic/ticket.ts";
-import { TrafficController, type TrafficOptions } from "../../lib/traffic/traffic-controller.ts";
-import { Random } from "../support/random.ts";
-
-const LIMITS = { requests: 1_000, input_tokens: 450_000, output_tokens: 90_000 };
-const UNKNOWN = { uncachedInputTokens: null, totalInputTokens: null, outputTokens: null };
-const PLACE = { upstream: "a", pool: "opus-5", lane: "standard" } as const;
-
-function call(change: Partial<TrafficCall> = {}): TrafficCall {
-  return {
-    ...{ group: "default", pool: "opus-5", lane: "standard", class: "normal", agent: "agent", model: "claude-opus-5" },
-    ...{ bytes: 4_000, maxTokens: 8_192, streams: true, deadlineS: null },
-    ...change,
-  };
-}
-
-function readings(remaining: Partial<Record<keyof typeof LIMITS, number>> = {}): LimitReadings {
-  const of = (limiter: keyof typeof LIMITS) => {
-    const limit = LIMITS[limiter];
-    const left = remaining[limiter] ?? limit;
-    return { limit, remaining: left, resetInS: Math.ceil(((limit - left) * 60) / limit) };
-  };
-  return { requests: of("requests"), input_tokens: of("input_tokens"), output_tokens: of("output_tokens") };
-}
-
-/** A controller and what it has decided so far. */
-class Bench {
-  readonly controller: TrafficController;
-  readonly admitted: number[] = [];
-  readonly upstreams = new Map<number, string>();
-  readonly explained = new Map<
-    number,
-    {
-      heldBy: unknown;
-      position: number;
-      attempts: number;
-      waitS: number;
-      wouldWaitS: number | null;
-      upstreamReason: unknown;
-    }
-  >();
-  readonly shed = new Map<number, { reason: string; status: number; retryAfterMs: number; shouldRetry: boolean }>();
-  wakeAtS: number | null = null;
-
-  constructor(
-    options: Partial<TrafficOptions> = {},
-    upstreams = ["a"],
-    limits: Partial<typeof LIMITS> | null = LIMITS,
-  ) {
-    const random = new Random(1);
-    this.controller = new TrafficController({ random: () => random.next(), ...options });
-    this.controller.setGroup("default", upstreams, 0);
-    if (limits) for (const upstream of upstreams) this.controller.expectLimits({ ...PLACE, upstream }, limits, 0);
-  }
-
-  arrive(nowS: number, change: Partial<TrafficCall> = {}): number {
-    const arrival = this.controller.arrive(call(change), nowS);
-    if (arrival.admitted === false) throw new Error(arrival.reason);
-    this.pump(nowS);
-    return arrival.id;
-  }
-
-  pump(nowS: number): void {
-    const pumped = this.controller.pump(nowS);
-    for (const { id, upstream, explanation } of pumped.admitted) {
-      this.admitted.push(id);
-      this.upstreams.set(id, upstream);
-      this.explained.set(id, explanation);
-    }
-    for (const { id, refusal } of pumped.shed) this.shed.set(id, refusal);
-    this.wakeAtS = pumped.wakeAtS;
-  }
-
-  /** Pumps whenever it asks to be woken. */
-  run(fromS: number, untilS: number): void {
-    this.pump(fromS);
-    for (let steps = 0; this.wakeAtS !== null && this.wakeAtS <= untilS; steps += 1) {
-      if (steps > 100_000) throw new Error("it never rests");
-      this.pump(this.wakeAtS);
-    }
-  }
-
-  refuse(id: number, nowS: number, change: Partial<UpstreamRefusal> = {}): boolean {
-    const refusal = { status: 429, cause: null, retryAfterS: 5, limits: readings({ requests: 0 }), ...change };
-    const { requeued } = this.controller.refused(id, refusal, nowS);
-    this.pump(nowS);
-    return requeued;
-  }
-
-  fault(id: number, nowS: number): boolean {
-    return this.refuse(id, nowS, { status: 503, cause: "upstream_fault", retryAfterS: null, limits: {} });
-  }
-
-  answer(id: number, nowS: number, output = 100): void {
-    const input = { uncachedInputTokens: 1_000, totalInputTokens: 1_000 };
-    this.controller.head(id, { limits: {}, ...input }, nowS);
-    this.controller.end(id, { ...input, outputTokens: output }, nowS);
-    this.pump(nowS);
-  }
-
-  /** Takes all input, so that what comes next waits. */
-  drain(nowS: number): void {
-    const id = this.arrive(nowS, { class: "low", bytes: 4 * 430_000, agent: "drain" });
-    expect(this.admitted).toContain(id);
-  }
-}
+import { Bench, DEFAULT, LIMITS, readings, UNKNOWN } from "./controller-bench.ts";
+import { teach } from "./teach.ts";
 
 let bench: Bench;
 beforeEach(() => {
@@ -306,6 +200,19 @@ describe("an upstream", () => {
     expect(bench.admitted).toEqual(ids);
   });
 
+  test("that tells no limits never has more than three calls unanswered, and one for each that it let in", () => {
+    bench = new Bench({}, ["a"], null);
+    for (let index = 0; index < 200; index += 1) bench.arrive(0);
+    for (let answered = 1; answered <= 20; answered += 1) {
+      const id = bench.admitted[answered - 1] ?? 0;
+      // What is refused for its own sake tells nothing of the limits.
+      if (answered % 2 === 0) bench.refuse(id, answered, { status: 400, cause: "invalid", limits: {} });
+      else bench.controller.head(id, { limits: {}, ...UNKNOWN }, answered);
+      bench.run(answered, answered + 0.5);
+      expect(bench.admitted.length - answered).toBe(3 + Math.ceil(answered / 2));
+    }
+  });
+
   test("that refuses for its spend cap is stopped with all that wait, and asked again after a minute", () => {
     const out = bench.arrive(0);
     bench.drain(0);
@@ -320,6 +227,39 @@ describe("an upstream", () => {
     bench.answer(probe, 64);
     expect(bench.controller.snapshot(64).upstreams[0]).toMatchObject({ stopped: null });
     expect(bench.admitted).toContain(bench.arrive(65, { bytes: 40 }));
+  });
+
+  test.each([504, null])(
+    "that gives no answer in time, with status %s, is down after five times in a row",
+    (status) => {
+      const late = { status, cause: "timeout", retryAfterS: null, limits: {} } as const;
+      for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) expect(bench.refuse(id, 60, late)).toBe(false);
+      expect(bench.controller.snapshot(60).upstreams[0]).toMatchObject({ breaker: "open" });
+    },
+  );
+
+  test("that answers after an outage is up, though what it says is that it takes no calls", () => {
+    for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) bench.fault(id, 0);
+    bench.run(0, 3);
+    expect(bench.controller.snapshot(3).upstreams[0]).toMatchObject({ breaker: "probing" });
+    bench.refuse(bench.admitted.at(-1) ?? 0, 4, { cause: "spend_cap", retryAfterS: null });
+    expect(bench.controller.snapshot(4).upstreams[0]).toMatchObject({ breaker: "closed", stopped: "spend_cap" });
+    const probe = bench.arrive(70, { bytes: 40 });
+    expect(bench.admitted.at(-1)).toBe(probe);
+  });
+
+  test("that is down is asked by one call at a time, whatever becomes of those that went before", () => {
+    const before = bench.arrive(0, { agent: "patient" });
+    for (const id of Array.from({ length: 5 }, () => bench.arrive(0))) bench.fault(id, 0);
+    bench.run(0, 3);
+    const sent = bench.admitted.length;
+    expect(bench.controller.snapshot(3).upstreams[0]).toMatchObject({ breaker: "probing" });
+    bench.controller.cancel(before, 4);
+    bench.run(4, 20);
+    expect(bench.admitted).toHaveLength(sent);
+    bench.controller.cancel(bench.admitted.at(-1) ?? 0, 20);
+    bench.run(20, 20.1);
+    expect(bench.admitted).toHaveLength(sent + 1);
   });
 
   test("of a caller's own credential is not stopped by a key that is not valid", () => {
@@ -356,6 +296,23 @@ describe("an upstream", () => {
     expect(bench.admitted.length - sentBefore).toBeLessThan(60);
     bench.run(61, 300);
     expect(waiting.filter((id) => bench.admitted.includes(id)).length).toBe(200);
+  });
+
+  test("that comes back to critical calls alone gets them slowly for ten seconds, and then as it has room", () => {
+    const send = (count: number) =>
+      Array.from({ length: count }, (_, index) =>
+        bench.arrive(0, { class: "critical", agent: `agent-${index}`, bytes: 400, deadlineS: 500 }),
+      );
+    for (const id of send(5)) expect(bench.fault(id, 0)).toBe(true);
+    send(200);
+    const sentBefore = bench.admitted.length;
+    bench.run(0, 30);
+    expect(bench.admitted).toHaveLength(sentBefore + 1);
+    bench.answer(bench.admitted.at(-1) ?? 0, 30);
+    bench.run(30, 31);
+    expect(bench.admitted.length - sentBefore).toBeLessThan(20);
+    bench.run(31, 45);
+    expect(bench.admitted.length - sentBefore).toBe(205);
   });
 
   test("that fails is passed over for another, which then keeps the agent for its cache", () => {
@@ -417,7 +374,6 @@ describe("an upstream", () => {
       pair.controller.end(id, { ...UNKNOWN, outputTokens: 10 }, 0);
       expect(pair.upstreams.get(id)).toBe("a");
     }
-    pair.controller.expectLimits(PLACE, { input_tokens: 450_000 }, 0);
     const stranger = pair.arrive(0, { agent: "stranger", class: "low", bytes: 4 * 400_000, affinity: "agent" });
     expect(pair.upstreams.get(stranger)).toBe("a");
     const moved = pair.arrive(0, { bytes: 400_000 });
@@ -507,6 +463,20 @@ describe("the queue", () => {
     expect(wild).toBeLessThan(2 * calm.length + 3);
   });
 
+  test("keeps an agent's calls together, though thousands of others came while one of them was out", () => {
+    const limits = { requests: 100_000, input_tokens: 100_000_000, output_tokens: 100_000_000 };
+    bench = new Bench({}, ["a"], limits);
+    const first = bench.arrive(0, { agent: "mine" });
+    for (let index = 0; index < 2_000; index += 1) bench.answer(bench.arrive(0, { agent: `agent-${index}` }), 0);
+    bench.arrive(0, { agent: "drain", bytes: 4 * 99_000_000 });
+    const second = bench.arrive(0, { agent: "mine", bytes: 4 * 50_000_000 });
+    expect(bench.refuse(first, 0, { limits: {} })).toBe(true);
+    expect(bench.controller.snapshot(0)).toMatchObject({ waiting: 2 });
+    bench.controller.setModes("observe", {}, 1);
+    bench.pump(1);
+    expect(bench.admitted.slice(-2)).toEqual([first, second]);
+  });
+
   test("refuses at once, when asked to, what would probably not be served in time", () => {
     bench.drain(0);
     const options = { bytes: 4 * 440_000, failFast: true, deadlineS: 10 };
@@ -574,7 +544,7 @@ describe("a pool that is", () => {
       expect(bench.explained.get(id)).toMatchObject({ mode, waitS: 3, attempts: 1, heldBy: expect.anything() });
       bench.answer(id, 4);
     }
-    expect(bench.controller.snapshot(4)).toMatchObject({ open: 1, counts: { admitted: 41, canceled: 0 } });
+    expect(bench.controller.snapshot(4)).toMatchObject({ open: 1, counts: { canceled: 0 } });
     expect(bench.arrive(5, { bytes: 4 * 400_000 })).toBe(bench.admitted.at(-1));
   });
 
@@ -619,7 +589,7 @@ describe("a pool that is", () => {
 
   test("named by itself is treated so until its entry is removed, and the others as all", () => {
     const other = { pool: "haiku-4.5" };
-    bench.controller.expectLimits({ ...PLACE, pool: "haiku-4.5" }, LIMITS, 0);
+    teach(bench.controller, { ...DEFAULT, upstream: "a", ...other }, LIMITS);
     bench.controller.setModes("observe", { "opus-5": "enforce" }, 0);
     bench.drain(0);
     bench.arrive(0, { ...other, bytes: 4 * 430_000, agent: "drain" });
@@ -668,7 +638,7 @@ describe("the snapshot", () => {
       "output_tokens",
     ]);
     expect(snapshot.upstreams).toEqual([{ upstream: "a", breaker: "closed", probeInS: null, stopped: null }]);
-    expect(snapshot.counts).toMatchObject({ arrived: 2, admitted: 1 });
+    expect(snapshot.counts).toMatchObject({ arrived: 3, admitted: 2 });
   });
 });
 
@@ -680,6 +650,39 @@ test("answers that never end give their room back after two hours, and unused po
   expect(bench.controller.snapshot(7_300)).toMatchObject({ open: 0 });
   bench.pump(20_000);
   expect(bench.controller.snapshot(20_000).queues).toEqual([]);
+});
+
+describe("models that somebody made up", () => {
+  const unknown = { status: 404, cause: "not_found", retryAfterS: null, limits: {} } as const;
+  const ask = (pool: string, nowS: number) => bench.arrive(nowS, { pool, model: pool });
+  const sizes = (nowS: number) => {
+    const { queues, ledgers } = bench.controller.snapshot(nowS);
+    return { queues: queues.length, ledgers: ledgers.length };
+  };
+
+  test("are some hundreds at most at a time, and forgotten within two minutes", () => {
+    for (let index = 0; index < 10_000; index += 1) bench.refuse(ask(`made-up-${index}`, 0), 0, unknown);
+    // What is known, and what came beyond the hundreds in one.
+    expect(sizes(0).queues).toBeLessThanOrEqual(300);
+    expect(sizes(0).ledgers).toBeLessThanOrEqual(300);
+    expect(bench.controller.snapshot(0)).toMatchObject({ waiting: 0, open: 0, counts: { admitted: 10_001 } });
+    bench.pump(61);
+    bench.pump(122);
+    expect(sizes(122)).toEqual({ queues: 1, ledgers: 1 });
+  });
+
+  test("take no place from one that an upstream answers for, though no table has it", () => {
+    bench.answer(ask("claude-next", 0), 0);
+    for (let index = 0; index < 1_000; index += 1) bench.refuse(ask(`made-up-${index}`, 0), 0, unknown);
+    const slow = ask("made-up-0", 0);
+    bench.pump(61);
+    bench.pump(122);
+    const pools = bench.controller.snapshot(122).queues.map(({ pool }) => pool);
+    expect(pools).toEqual(["opus-5", "claude-next", "made-up-0"]);
+    bench.answer(slow, 122);
+    bench.pump(1_000);
+    expect(bench.controller.snapshot(1_000).queues.map(({ pool }) => pool)).toEqual(pools);
+  });
 });
 
 test("a thousand calls that arrive together leave one by one as the buckets refill", () => {

@@ -1,11 +1,12 @@
 import { expect } from "vitest";
+import type { LimitReadings } from "../../lib/traffic/dimensions.ts";
 import { IndexedHeap } from "../../lib/traffic/indexed-heap.ts";
 import { CLASSES } from "../../lib/traffic/schema.ts";
 import { TrafficController } from "../../lib/traffic/traffic-controller.ts";
 import { type Load, UpstreamModel } from "../bench/admission-upstream.ts";
 import { Random } from "../support/random.ts";
 
-export const TRAFFIC_KINDS = ["mixed", "foreign", "reserve", "stormy", "tiny", "two upstreams"] as const;
+export const TRAFFIC_KINDS = ["mixed", "foreign", "reserve", "stormy", "tiny", "two upstreams", "untold"] as const;
 export type TrafficKind = (typeof TRAFFIC_KINDS)[number];
 
 type Call = {
@@ -40,6 +41,9 @@ export class World {
     this.#random = new Random(seed);
     const random = () => this.#random.next();
     this.#controller = new TrafficController({ random });
+    if (kind === "untold") {
+      this.#controller.expectLimits(() => ({ requests: 3_000, input_tokens: 1_500_000, output_tokens: 300_000 }));
+    }
     const names = kind === "two upstreams" ? ["a", "b"] : ["a"];
     this.#controller.setGroup("default", names, 0);
     for (const name of names) {
@@ -69,6 +73,9 @@ export class World {
     const left = [...this.#calls.values()].filter(({ state }) => state !== "over");
     expect(left).toEqual([]);
     expect(this.#controller.snapshot(lastDeadlineS)).toMatchObject({ waiting: 0, waitingBytes: 0, open: 0 });
+    // What counts calls has counted none too many: it would never be forgotten.
+    this.#controller.pump(lastDeadlineS + 10_000);
+    expect(this.#controller.snapshot(lastDeadlineS + 10_000)).toMatchObject({ queues: [] });
   }
 
   #nextArrival(nowS: number, untilS: number): void {
@@ -173,7 +180,8 @@ export class World {
     const verdict = model.admit(call.load, nowS);
     if (!verdict.ok) {
       this.#at(nowS + verdict.afterS, (atS) => {
-        const { status, cause, retryAfterS, limits } = verdict;
+        const { status, cause, retryAfterS } = verdict;
+        const limits = this.#told(verdict.limits);
         const refusal = { status, cause: status === 529 ? ("overloaded" as const) : cause, retryAfterS, limits };
         const { requeued } = this.#controller.refused(call.id, refusal, atS);
         call.state = requeued ? "waiting" : "over";
@@ -187,7 +195,7 @@ export class World {
     const input = { uncachedInputTokens: load.uncached, totalInputTokens: load.input };
     this.#at(nowS + 0.5, (startS) => {
       model.begin(verdict.open, startS);
-      this.#controller.head(call.id, { limits: verdict.limits, ...input }, startS);
+      this.#controller.head(call.id, { limits: this.#told(verdict.limits), ...input }, startS);
       const endS = startS + load.output / load.tokensPerS;
       this.#at(startS + (endS - startS) / 2, () => this.#controller.progress(call.id, Math.round(load.output / 2)));
       this.#at(endS, () => {
@@ -197,6 +205,11 @@ export class World {
         call.state = "over";
       });
     });
+  }
+
+  /** What headers say, where there are any. */
+  #told(limits: LimitReadings): LimitReadings {
+    return this.#kind === "untold" ? {} : limits;
   }
 
   #check(nowS: number): void {
