@@ -94,9 +94,14 @@ create function public.calls_price(prices jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  oldest timestamptz;
+  newest timestamptz;
   priced int;
 begin
   perform pg_advisory_xact_lock(hashtext('gateway pricing'));
+  -- So that no other day's partition is looked into.
+  select min((p.value ->> 'startedAt')::timestamptz), max((p.value ->> 'startedAt')::timestamptz)
+    into oldest, newest from jsonb_array_elements(prices) p;
   with given as (
     select r.id, r."startedAt" as started_at, r."costNanoUsd" as cost
     from jsonb_to_recordset(prices) as r (id uuid, "startedAt" timestamptz, "costNanoUsd" bigint)
@@ -104,6 +109,7 @@ begin
   ), changed as (
     update gateway.calls c set cost_nano_usd = g.cost from given g
     where c.started_at = g.started_at and c.id = g.id and c.cost_nano_usd is null
+      and c.started_at between oldest and newest
     returning c.*
   ), minutes as (
     select date_bin('1 minute', c.started_at, 'epoch') as bucket, c.upstream, coalesce(c.pool, '') as pool,
