@@ -22,12 +22,15 @@ import { OverviewHub } from "./overview/overview-hub.ts";
 import { Refusals } from "./overview/refusals.ts";
 import type { GatewayState } from "./overview/schema.ts";
 import { Waits } from "./overview/waits.ts";
+import { createAdminReports } from "./reconciliation/admin-reports.ts";
+import { Reconciliation } from "./reconciliation/reconciliation.ts";
 import { type Env, isLoopback, parseEnv } from "./settings/env.ts";
 import { readSecrets } from "./settings/secrets.ts";
 import { VERSION } from "./settings/version.ts";
 import { TrafficController } from "./traffic/traffic-controller.ts";
 import { Drain } from "./usage/drain.ts";
 import { LiveUsage } from "./usage/live-usage.ts";
+import { priceLateCalls } from "./usage/repricing.ts";
 import { Spool } from "./usage/spool.ts";
 
 const KEY = Symbol.for("headroom.runtime");
@@ -48,6 +51,7 @@ export type Runtime = {
   cache: ResponseCache;
   access: Access;
   operators: Operators;
+  reconciliation: Reconciliation;
   /** Recorded calls that are not in the database yet. */
   readonly spoolRows: number;
   /** What `/readyz` says. */
@@ -154,10 +158,17 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       streamHeadersMs: env.HEADROOM_UPSTREAM_STREAM_S * 1_000,
     },
   });
+  // Once, and before sums are read back into memory.
+  const recovered = drain.recovered.then(() => priceLateCalls({ database, log }));
   const housekeeping = new Housekeeping({
     ...{ database, live, limits, costs, refusals, overview, access, clock, log },
-    recovered: () => drain.recovered,
+    recovered: async () => {
+      await recovered;
+    },
   });
+  const { HEADROOM_UPSTREAM_URL: baseUrl, ANTHROPIC_ADMIN_KEY: adminKey } = env;
+  const reports = adminKey ? createAdminReports({ baseUrl, adminKey }) : null;
+  const reconciliation = new Reconciliation({ database, reports, clock, log });
 
   function gatewayState(): GatewayState {
     return {
@@ -180,6 +191,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   drain.start();
   housekeeping.start();
   alerting.start();
+  reconciliation.start();
 
   return {
     ...{
@@ -195,6 +207,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       cache,
       access,
       operators,
+      reconciliation,
     },
     get spoolRows() {
       return spool.rows;
@@ -208,6 +221,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       traffic.close();
       overview.close();
       await alerting.close();
+      await reconciliation.close();
       await housekeeping.close();
       await drain.close();
       spool.close();

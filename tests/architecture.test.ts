@@ -14,6 +14,7 @@ const ORDER = [
   "access",
   "limits",
   "usage",
+  "reconciliation",
   "alerts",
   "gateway",
   "overview",

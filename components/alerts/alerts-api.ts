@@ -1,3 +1,4 @@
+import { send } from "#components/ui/send.ts";
 import type { Alert, Channel, ChannelInput, Notification, Rule, RuleInput } from "#lib/alerts/schema.ts";
 
 /** The doors of `/api` that this page uses. Each throws an Error with the gateway's own sentence. */
@@ -19,22 +20,3 @@ export const alertsApi = {
     ),
   replayNotification: (id: string) => send("POST", `/api/notifications/${id}/replay`),
 };
-
-async function send<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-  const answer = await reach(path, {
-    method,
-    cache: "no-store",
-    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
-  });
-  const value: Answer & { error?: { message: string } } = await answer.json();
-  if (!answer.ok) throw new Error(value.error?.message ?? `Headroom answered ${answer.status}.`);
-  return value;
-}
-
-async function reach(path: string, init: RequestInit): Promise<Response> {
-  try {
-    return await fetch(path, init);
-  } catch (cause) {
-    throw new Error("Headroom could not be reached. Is it running?", { cause });
-  }
-}

@@ -1,6 +1,7 @@
 "use client";
 
 import { useRef } from "react";
+import { ReconciliationPanel } from "#components/reconciliation/reconciliation-panel.tsx";
 import type { Overview } from "#lib/overview/schema.ts";
 import { AgentsPanel } from "./agents-panel.tsx";
 import { AlertStrip } from "./alert-strip.tsx";
@@ -50,6 +51,7 @@ export function OverviewView({ overview, rangeSeconds, picked, onPick }: Overvie
         <CostPanel cost={overview.cost} />
       </div>
       {chosen && <AgentsPanel agents={overview.agents} chosen={chosen} />}
+      <ReconciliationPanel atMs={atMs} />
       <CallsPanel calls={overview.calls} />
     </div>
   );

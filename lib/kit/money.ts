@@ -19,3 +19,11 @@ export function formatUsd(nano: NanoUsd, decimals: 2 | 6 = 2): string {
   const value = nano / NANO_USD_PER_USD;
   return `$${value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })}`;
 }
+
+/** Cents as a decimal string, such as "123.45678", to nano-dollars, rounded half up. Throws when it is no number. */
+export function centsToNanoUsd(cents: string): NanoUsd {
+  const [, sign, whole = "", fraction = ""] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(cents) ?? [];
+  if (sign === undefined) throw new RangeError(`"${cents}" is not a number of cents`);
+  const tenths = BigInt(whole + fraction.padEnd(8, "0").slice(0, 8));
+  return Number((tenths + 5n) / 10n) * (sign === "-" && tenths > 0n ? -1 : 1);
+}

@@ -12,6 +12,7 @@ import { countTokens, createMessage } from "./messages-endpoint.ts";
 import { getModel, listModels } from "./models-endpoint.ts";
 import { exceeds } from "./rate-limit-refusal.ts";
 import { listRateLimits } from "./rate-limits-endpoint.ts";
+import { reportCosts, reportUsage } from "./reports-endpoint.ts";
 import * as sessions from "./sessions-endpoint.ts";
 import { parseWishes } from "./simulator-headers.ts";
 import type { SimulatorState } from "./simulator-state.ts";
@@ -108,6 +109,8 @@ const ROUTES: readonly Route[] = [
     MANAGED,
   ),
   route("/v1/organizations/rate_limits", { GET: listRateLimits }),
+  route("/v1/organizations/usage_report/messages", { GET: reportUsage }),
+  route("/v1/organizations/cost_report", { GET: reportCosts }),
 ];
 
 /** Answers a call below `/v1` that is authenticated. Throws ApiError. */

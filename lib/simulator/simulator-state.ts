@@ -29,6 +29,7 @@ export type SimulatorState = {
   batchMs: number;
   inputEstimateError: number;
   encoding: Encoding | null;
+  priceFactor: number;
   organizationId: string;
   batches: ResourceStore<MessageBatch>;
   files: FileStore;

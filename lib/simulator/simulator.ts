@@ -60,6 +60,8 @@ export type SimulatorOptions = {
   inputEstimateError?: number;
   /** Encodes answers for clients that accept it. Default none. */
   encoding?: Encoding;
+  /** What its cost report says of the list price: 1.1 is a tenth too much. Default 1. */
+  priceFactor?: number;
   clock?: Clock;
   faults?: FaultRates;
   /** Default: every key that starts with `sk-ant-`. */
@@ -151,6 +153,7 @@ function createState(
     batchMs: options.batchMs ?? 0,
     inputEstimateError: options.inputEstimateError ?? 0,
     encoding: options.encoding ?? null,
+    priceFactor: options.priceFactor ?? 1,
     organizationId: options.organizationId ?? "3f6d1c3e-5d0c-4b7e-9a55-51a1d2b0c9aa",
     nextDraw: () => {
       draw = (Math.imul(draw, 1_664_525) + 1_013_904_223) >>> 0;

@@ -6,6 +6,7 @@ import { foundationSuite } from "./foundation-suite.ts";
 import { histogramSuite } from "./histogram-suite.ts";
 import { limitsSuite } from "./limits-suite.ts";
 import { privilegesSuite } from "./privileges-suite.ts";
+import { reconciliationSuite } from "./reconciliation-suite.ts";
 import { usageSuite } from "./usage-suite.ts";
 
 export type Open = () => Backend;
@@ -27,5 +28,6 @@ export function databaseSuite(name: string, open: () => Promise<Backend>): void 
     histogramSuite(current);
     limitsSuite(current);
     accessSuite(current);
+    reconciliationSuite(current);
   });
 }

@@ -4,21 +4,28 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createAlertsApi } from "../support/alerts-data.ts";
 import { launchChromium } from "../support/chromium.ts";
 import type { Look } from "../support/overview-data.ts";
+import { type Books, reconciliationAnswer } from "../support/reconciliation-data.ts";
 import { openScreens, type Screens } from "../support/screens.ts";
 
 let browser: Browser;
 let screens: Screens;
 let contexts: BrowserContext[] = [];
+let books: Books = "different";
 
 beforeAll(async () => {
   browser = await launchChromium();
-  screens = await openScreens("busy", { api: createAlertsApi(() => screens.source.first()) });
+  const alerts = createAlertsApi(() => screens.source.first());
+  screens = await openScreens("busy", {
+    api: (method, path, body) =>
+      path === "/api/usage/reconciliation" ? reconciliationAnswer(books) : alerts(method, path, body),
+  });
 });
 
 afterEach(async () => {
   await Promise.all(contexts.map((context) => context.close()));
   contexts = [];
   screens.mend();
+  books = "different";
 });
 
 afterAll(async () => {
@@ -136,6 +143,64 @@ describe("the overview", () => {
     expect(await table.locator("tbody").textContent()).toBe(before);
     await page.mouse.move(700, 30);
     await expect.poll(() => table.locator("tbody").textContent()).not.toBe(before);
+  });
+});
+
+describe("the comparison with Anthropic's reports", () => {
+  const panelOf = (page: Page) =>
+    page.locator("section", { has: page.getByRole("heading", { name: "Against Anthropic's reports" }) });
+
+  it("says of which day it is, how old it is, and what the sides differ by", async () => {
+    const panel = panelOf(await open());
+    await panel.waitFor();
+    expect(await panel.textContent()).toMatch(/22 Nov, UTC, read \d+ \w+ ago/);
+    const cells = async (name: string | RegExp) => panel.getByRole("row", { name }).locator("td").allTextContents();
+    expect(await cells("claude-opus-5-5")).toEqual([
+      ...["claude-opus-5-5", "$43.75", "$56.25", "+$12.50", "+8,220,000", ""],
+    ]);
+    expect(await cells("claude-sonnet-5-5")).toEqual([
+      ...["claude-sonnet-5-5", "–", "$6.25", "+$6.25", "+4,110,000", "all of it went past Headroom"],
+    ]);
+    expect(await cells("claude-haiku-4-5")).toContain("2 calls without a known price");
+    expect((await cells("Searches, code execution"))[3]).toBe("\u2212$0.02");
+    expect((await cells(/^All /))[3]).toBe("+$18.75");
+  });
+
+  it.each([
+    [1_440, false],
+    [1_440, true],
+    [390, false],
+    [390, true],
+  ])("has nothing for axe to find, and fits: %d px wide, dark %s", async (width, dark) => {
+    const page = await open({ width, dark });
+    const panel = panelOf(page);
+    await panel.waitFor();
+    expect(await faultsOf(page)).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+  });
+
+  it.each([
+    ["empty", "Neither side knows of any use on that day."],
+    ["unread", "No report has been read yet"],
+    ["stale", "does not accept ANTHROPIC_ADMIN_KEY (401)"],
+    ["failing", "The database cannot be reached."],
+  ] as const)("says what is the matter, on a phone and in the dark too: %s", async (state, text) => {
+    books = state;
+    const page = await open({ width: 390, dark: true });
+    const panel = panelOf(page);
+    await panel.getByText(text).waitFor();
+    expect(await faultsOf(page)).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  });
+
+  it("is not there without an Admin key", async () => {
+    books = "none";
+    const page = await open();
+    const answered = page.waitForResponse(/\/api\/usage\/reconciliation/);
+    await page.reload();
+    await (await answered).finished();
+    await page.getByRole("region", { name: "Tightest limit" }).waitFor();
+    expect(await panelOf(page).count()).toBe(0);
   });
 });
 
