@@ -27,7 +27,8 @@ export type LiveRun = {
   client429: number;
   /**
    * Calls that an agent did not get whole while it was measured, by status. `broken` are connections that ended before an
-   * answer began, `cut` those that ended in its midst, which no fail-over can mend.
+   * answer began, `cut` those that ended in its midst, which no fail-over can mend, `impatient` clients that gave up: Node's
+   * fetch does when it has waited for a head for five minutes, whatever the SDK's own time-out.
    */
   clientFailures: Record<string, number>;
   /** Those of before. */
@@ -189,6 +190,7 @@ function agent(
 
 /** By the status that the agent saw: of an error within a stream by its type, for its status was 200. */
 function failureOf(error: unknown): string | null {
+  if (error instanceof Anthropic.APIConnectionTimeoutError) return "impatient";
   if (!(error instanceof Anthropic.APIError)) return null;
   return error.status === undefined ? error.type : String(error.status);
 }
