@@ -1,33 +1,17 @@
 import { findTopLevelValues, parseValue } from "../anthropic/json-scan.ts";
 import { batchCoding } from "./batch-codings.ts";
-import { Collected, type Meter, NOTHING, type Reading } from "./meter.ts";
+import { NOTHING, type Reading, WholeMeter } from "./meter.ts";
 
 /** A batch is a kilobyte. */
 const MAX_BYTES = 64 * 1024;
 
 /** Reads which batch a call made. It is fed the bytes as they came, compressed or not. */
-export class BatchCreationMeter implements Meter {
-  readonly #body = new Collected(MAX_BYTES);
+export class BatchCreationMeter extends WholeMeter {
   readonly #encoding: string | null;
 
   constructor(encoding: string | null) {
+    super(MAX_BYTES);
     this.#encoding = encoding;
-  }
-
-  push(chunk: Buffer): void {
-    this.#body.push(chunk);
-  }
-
-  isComplete(): boolean {
-    return false;
-  }
-
-  lacksEnd(): boolean {
-    return false;
-  }
-
-  takeNews(): null {
-    return null;
   }
 
   /** A batch costs with its results. */
@@ -40,7 +24,7 @@ export class BatchCreationMeter implements Meter {
     const [decode] = batchCoding(this.#encoding) ?? [];
     if (!decode) return null;
     try {
-      const id = parseValue(findTopLevelValues(decode(this.#body.take()), ["id"]).get("id"), 1024);
+      const id = parseValue(findTopLevelValues(decode(this.take()), ["id"]).get("id"), 1024);
       return typeof id === "string" && id !== "" && id.length <= 200 ? id : null;
     } catch {
       return null;

@@ -1,29 +1,15 @@
 import { type CompatibleSummary, CompatibleTap, readCompatibleSummary } from "../anthropic/compatible-answer.ts";
 import { estimateTokens } from "../anthropic/usage.ts";
-import { Collected, type Meter, NOTHING, type Reading } from "./meter.ts";
+import { MAX_PLAIN_ANSWER, type Meter, NOTHING, type Reading, WholeMeter } from "./meter.ts";
 
 /** A plain answer of `/v1/chat/completions` or `/v1/complete`. */
-export class CompatibleMeter implements Meter {
-  readonly #body = new Collected(32 * 1024 * 1024);
-
-  push(chunk: Buffer): void {
-    this.#body.push(chunk);
-  }
-
-  isComplete(): boolean {
-    return false;
-  }
-
-  lacksEnd(): boolean {
-    return false;
-  }
-
-  takeNews(): null {
-    return null;
+export class CompatibleMeter extends WholeMeter {
+  constructor() {
+    super(MAX_PLAIN_ANSWER);
   }
 
   read(whole: boolean): Reading {
-    return whole ? toReading(readCompatibleSummary(this.#body.take())) : NOTHING;
+    return whole ? toReading(readCompatibleSummary(this.take())) : NOTHING;
   }
 }
 

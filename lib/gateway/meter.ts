@@ -72,9 +72,13 @@ export class StreamMeter implements Meter {
   }
 }
 
-/** A plain answer, kept until it is whole. The largest answers are a few megabytes; past the bound none is read. */
-export class MessageMeter implements Meter {
-  readonly #body = new Collected(32 * 1024 * 1024);
+/** Keeps an answer until it is whole, and says nothing before. Past the bound none is read. */
+export abstract class WholeMeter implements Meter {
+  readonly #body: Collected;
+
+  constructor(maxBytes: number) {
+    this.#body = new Collected(maxBytes);
+  }
 
   push(chunk: Buffer): void {
     this.#body.push(chunk);
@@ -92,38 +96,40 @@ export class MessageMeter implements Meter {
     return null;
   }
 
+  abstract read(whole: boolean): Reading;
+
+  protected take(): Buffer {
+    return this.#body.take();
+  }
+}
+
+/** The largest plain answers are a few megabytes. */
+export const MAX_PLAIN_ANSWER = 32 * 1024 * 1024;
+
+/** A plain answer. */
+export class MessageMeter extends WholeMeter {
+  constructor() {
+    super(MAX_PLAIN_ANSWER);
+  }
+
   read(whole: boolean): Reading {
-    const summary = whole ? readMessageSummary(this.#body.take()) : null;
+    const summary = whole ? readMessageSummary(this.take()) : null;
     return summary === null ? NOTHING : { ...NOTHING, ...summary };
   }
 }
 
-export class ErrorMeter implements Meter {
-  readonly #body = new Collected(64 * 1024);
-
-  push(chunk: Buffer): void {
-    this.#body.push(chunk);
-  }
-
-  isComplete(): boolean {
-    return false;
-  }
-
-  lacksEnd(): boolean {
-    return false;
-  }
-
-  takeNews(): null {
-    return null;
+export class ErrorMeter extends WholeMeter {
+  constructor() {
+    super(64 * 1024);
   }
 
   read(): Reading {
-    return { ...NOTHING, error: parseErrorDetail(parseValue(this.#body.take())) };
+    return { ...NOTHING, error: parseErrorDetail(parseValue(this.take())) };
   }
 }
 
 /** Bytes kept until there is all of them. */
-export class Collected {
+class Collected {
   readonly #maxBytes: number;
   #chunks: Buffer[] = [];
   #bytes = 0;
