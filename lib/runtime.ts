@@ -117,6 +117,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
   const operators = new Operators({ adminToken: secrets.adminToken, box, clock });
   const drain = new Drain({ spool, database, rejectedPath: join(spoolDir, "rejected.jsonl"), log });
   const loopback = isLoopback(env.HOST);
+  const passThrough = env.HEADROOM_PASS_THROUGH ?? loopback;
   const overview: OverviewHub = new OverviewHub({
     ...{ clock, live, limits, costs, refusals, waits: new Waits({ clock }) },
     traffic: () => traffic.snapshot(),
@@ -150,7 +151,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
         metrics.add(call);
       },
     },
-    passThrough: env.HEADROOM_PASS_THROUGH ?? loopback,
+    passThrough,
     believeLabels: env.HEADROOM_BELIEVE_HEADERS ?? loopback,
     timeouts: {
       connectMs: env.HEADROOM_UPSTREAM_CONNECT_S * 1_000,
@@ -183,6 +184,7 @@ async function build({ env, publicUrl, demo = false }: RuntimeOptions): Promise<
       evaluatedAt: alerting.engine.evaluatedAt,
       openCalls: gateway.openCalls,
       hasAgentCredential: access.upstreams.callable.length > 0,
+      passThrough,
       channels: housekeeping.channels,
       demo,
     };

@@ -39,11 +39,7 @@ export function WaitingView({ overview }: { overview: Overview }) {
           <Step done title="Gateway is listening">
             <code>{gateway.url}</code> · database {DATABASES[gateway.database]} · prompts and answers are never stored
           </Step>
-          <Step done title={gateway.hasAgentCredential ? "An upstream credential is set" : "Keys are passed through"}>
-            {gateway.hasAgentCredential
-              ? "Calls with a Headroom agent key (hr_…) go out with it; agents may also keep their own Anthropic key."
-              : "Agents keep their own Anthropic key; Headroom hands it on untouched."}
-          </Step>
+          <CredentialStep {...gateway} />
           <Step title="Change one line in your agent">
             <Snippets url={gateway.url} />
           </Step>
@@ -60,6 +56,32 @@ export function WaitingView({ overview }: { overview: Overview }) {
       </section>
       <Facts gateway={gateway} />
     </div>
+  );
+}
+
+/** Which keys agents may come with here, and what is missing for that. */
+function CredentialStep({ hasAgentCredential, passThrough }: Pick<GatewayState, "hasAgentCredential" | "passThrough">) {
+  if (!hasAgentCredential && !passThrough) {
+    return (
+      <Step title="Set an upstream credential">
+        Only Headroom agent keys (hr_…) are taken here, and they need one to go out with: set{" "}
+        <code>ANTHROPIC_API_KEY</code> and restart, or let agents keep their own with{" "}
+        <code>HEADROOM_PASS_THROUGH=on</code>.
+      </Step>
+    );
+  }
+  if (!hasAgentCredential) {
+    return (
+      <Step done title="Keys are passed through">
+        Agents keep their own Anthropic key; Headroom hands it on untouched.
+      </Step>
+    );
+  }
+  return (
+    <Step done title="An upstream credential is set">
+      Calls with a Headroom agent key (hr_…) go out with it
+      {passThrough && "; agents may also keep their own Anthropic key"}.
+    </Step>
   );
 }
 

@@ -49,6 +49,8 @@ export const GatewayState = z.object({
   evaluatedAt: z.string().nullable(),
   openCalls: z.int(),
   hasAgentCredential: z.boolean(),
+  /** Whether callers' own credentials go through. */
+  passThrough: z.boolean(),
   channels: z.int(),
   /** Set while the built-in simulator is the upstream. */
   demo: z.boolean(),

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from "vitest";
 import { startSimulator } from "../../lib/simulator/simulator.ts";
+import { launchChromium } from "../support/chromium.ts";
 import { startServer } from "../support/server.ts";
 
 /** Where others than this machine reach the server, nobody is let through unasked. */
@@ -20,8 +21,13 @@ async function open(env: Record<string, string>) {
   return { server, call };
 }
 
-test("only agent keys are taken, and a refusal says what to ask for", async () => {
-  const { call } = await open({});
+test("only agent keys are taken, and a refusal and the first page say what to do", async () => {
+  const { server, call } = await open({});
+  const browser = await launchChromium();
+  onTestFinished(() => browser.close());
+  const page = await browser.newPage();
+  await page.goto(server.setupUrl);
+  await page.getByRole("heading", { name: "Set an upstream credential" }).waitFor();
   const answer = await call();
   expect(answer.status).toBe(401);
   expect(await answer.text()).toContain("Headroom agent keys only");

@@ -107,6 +107,7 @@ export class OverviewSource {
       evaluatedAt: this.#look === "waiting" ? null : new Date(this.#atMs - 2_600).toISOString(),
       openCalls: 14,
       hasAgentCredential: false,
+      passThrough: true,
       channels: 0,
       demo: false,
     };
